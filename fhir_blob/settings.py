@@ -1,0 +1,141 @@
+"""Settings: one frozen value, from the environment and an optional TOML file.
+
+Each field is a setting. In the file it has the field's name, in the environment FHIR_BLOB_ and the
+name in capitals; the environment wins. FHIR_BLOB_SETTINGS names the file.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+
+class SettingsError(Exception):
+    """A setting that the server cannot start with; the sentence says what to set."""
+
+
+def setting(default: Any, help: str, *, secret: bool = False, choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"help": help, "secret": secret, "choices": choices})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    host: str = setting("127.0.0.1", "Address to listen on. Other than loopback only with `auth` set.")
+    port: int = setting(8000, "Port to listen on.")
+    workers: int = setting(2, "Server processes.")
+    threads: int = setting(4, "Threads of each process.")
+    max_transfers: int = setting(2, "Raw uploads and downloads of each process at a time; 503 beyond. Below `threads`.")
+    public_url: str = setting("", "Base URL that clients see, without /fhir; default: from the request's Host.")
+    data: Path = setting(Path("data"), "Folder of the embedded database, the embedded S3 and the keys.")
+    profiles: str = setting("", "A folder of further conformance resources (StructureDefinition, SearchParameter, ...).")
+
+    database: str = setting("", "Database URL (postgresql://user:password@host/name); default: SQLite in `data`.", secret=True)
+    pool_size: int = setting(0, "Database connections of each process; default: `threads` + 2.")
+    statement_timeout: float = setting(30.0, "Seconds that a database statement may take.")
+
+    s3_endpoint: str = setting("", "S3 endpoint URL; empty with s3_bucket set: AWS.")
+    s3_public_endpoint: str = setting("", "Endpoint in the URLs that clients get; default: s3_endpoint.")
+    s3_region: str = setting("us-east-1", "S3 region.")
+    s3_bucket: str = setting("", "Bucket. Without it the embedded SeaweedFS is started.")
+    s3_access_key_id: str = setting("", "Access key; without it boto3's own chain (role, profile).", secret=True)
+    s3_secret_access_key: str = setting("", "Secret of the access key.", secret=True)
+    s3_session_token: str = setting("", "Session token of temporary credentials.", secret=True)
+    s3_path_style: bool = setting(True, "Bucket in the path (MinIO, SeaweedFS) or in the host name (AWS).")
+    s3_timeout: float = setting(10.0, "Seconds to connect to S3, and between bytes.")
+    s3_embedded_port: int = setting(8333, "First port of the embedded SeaweedFS; the next free ones are taken.")
+
+    secret_key: str = setting("", "Key that encrypts account secrets; default: a file made in `data`.", secret=True)
+    put_url_seconds: int = setting(3600, "How long a presigned PUT URL is good for, at least.")
+    get_url_seconds: int = setting(900, "How long a presigned GET URL is good for, at least.")
+    url_window_seconds: int = setting(900, "Reads inside a window of this length get the same URL.")
+    bind_content_type: bool = setting(False, "Bind the declared content type into every PUT URL.")
+    plain_url_properties: bool = setting(
+        False, "Also answer presignedPutUrl and presignedGetUrl as root properties of a Binary (FHIR Works on AWS)."
+    )
+    attachments: str = setting(
+        "default", "How attachments are answered.", choices=("default", "extension", "url", "inline", "reference")
+    )
+    offer_uploads: bool = setting(False, "Offer a PUT URL for every empty Attachment, as attachments=upload does.")
+    inline_limit: int = setting(1_048_576, "Bytes up to which an Attachment or Binary is answered as data.")
+    complete_at_once: int = setting(8_388_608, "Bytes up to which a first read completes an upload itself.")
+    upload_seconds: int = setting(86_400, "Longest upload; never completed ones are swept after it.")
+    restore_seconds: int = setting(86_400, "How long bytes stay after their Binary was deleted.")
+    stall_seconds: float = setting(30.0, "Seconds without a byte after which a raw transfer ends.")
+
+    validation: str = setting(
+        "strict", "lenient: unknown elements and codes outside a binding are warnings.", choices=("strict", "lenient")
+    )
+    update_create: bool = setting(True, "PUT to an id that is not there makes it.")
+    max_json_bytes: int = setting(20_971_520, "Largest JSON body.")
+    max_raw_bytes: int = setting(5_368_709_120, "Largest raw body.")
+    default_count: int = setting(20, "Entries of a page when _count is not given.")
+    max_count: int = setting(1000, "Most entries of a page.")
+
+    auth: str = setting("none", "none: everybody may do everything. required: users or tokens.", choices=("none", "required"))
+    users: str = setting("", "HTTP Basic users: name=argon2 hash, separated by blanks (`fhir-blob hash`).", secret=True)
+    tokens: str = setting("", "Bearer tokens: name=argon2 hash, separated by blanks.", secret=True)
+    cors_origins: str = setting("*", "Origins of browser clients, separated by blanks.")
+    log_level: str = setting("info", "Least level that is logged.", choices=("debug", "info", "warning", "error"))
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{self.data.resolve() / 'metadata.sqlite'}"
+
+    @property
+    def embedded_s3(self) -> bool:
+        return not self.s3_bucket
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings of this process; SettingsError quotes what cannot be used."""
+    given = _from_file(environ.get("FHIR_BLOB_SETTINGS", "")) | _from_environment(environ)
+    return Settings(**{name: _typed(name, value) for name, value in given.items()})
+
+
+def _from_file(name: str) -> dict[str, Any]:
+    if not name:
+        return {}
+    try:
+        given = tomllib.loads(Path(name).read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"The settings file {name!r} cannot be read: {error}") from error
+    unknown = sorted(set(given) - set(_FIELDS))
+    if unknown:
+        raise SettingsError(f"The settings file {name!r} has the unknown setting {unknown[0]!r}.")
+    return given
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: environ[variable(name)] for name in _FIELDS if variable(name) in environ}
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"FHIR_BLOB_{name.upper()}"
+
+
+def _typed(name: str, value: Any) -> Any:
+    default, choices = _FIELDS[name].default, _FIELDS[name].metadata["choices"]
+    try:
+        typed = _READERS[type(default)](value)
+    except (KeyError, TypeError, ValueError) as error:
+        raise SettingsError(f"{variable(name)} cannot be {value!r}: it takes {_KINDS[type(default)]}.") from error
+    if choices and typed not in choices:
+        raise SettingsError(f"{variable(name)} cannot be {value!r}: it takes one of {', '.join(choices)}.")
+    return typed
+
+
+_FIELDS = {each.name: each for each in fields(Settings)}
+_BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+_KINDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number"}
+_READERS: dict[type, Any] = {
+    bool: lambda value: _BOOLEANS[str(value).lower()],
+    int: int,
+    float: float,
+    str: str,
+    type(Path()): Path,
+}
