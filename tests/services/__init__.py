@@ -1,0 +1,45 @@
+"""Real servers that tests start, and what happens where one is not installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fhir-blob"
+
+
+def absent(what: str) -> NoReturn:
+    """Skip the test for want of a service; with CI=true fail it."""
+    sentence = f"{what} is not installed: make services"
+    if os.environ.get("CI") == "true":
+        pytest.fail(sentence, pytrace=False)
+    pytest.skip(sentence)
+
+
+def minio() -> Path:
+    """The MinIO program that `make services` builds."""
+    program = CACHE / "bin" / "minio"
+    if not program.exists():
+        absent("MinIO")
+    return program
+
+
+def postgresql_program(name: str) -> Path:
+    """A program of the newest PostgreSQL here: `initdb`, `postgres`, `psql`."""
+    packaged = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3]))
+    found = str(packaged[-1]) if packaged else shutil.which(name)
+    if found is None:
+        absent("PostgreSQL")
+    return Path(found)
+
+
+def newman() -> Path:
+    """newman, as `make services` installs it where Node is."""
+    program = Path(__file__).parents[2] / ".services" / "newman" / "node_modules" / ".bin" / "newman"
+    if not program.exists():
+        absent("newman")
+    return program

