@@ -79,6 +79,7 @@ class Settings:
     users: str = setting("", "HTTP Basic users: name=argon2 hash, separated by blanks (`fhir-blob hash`).", secret=True)
     tokens: str = setting("", "Bearer tokens: name=argon2 hash, separated by blanks.", secret=True)
     cors_origins: str = setting("*", "Origins of browser clients, separated by blanks.")
+    stop_seconds: int = setting(2, "How long requests under way may take to finish when the server is stopped.")
     log_level: str = setting("info", "Least level that is logged.", choices=("debug", "info", "warning", "error"))
 
     @property

@@ -10,7 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+
+# Keys that the server alone writes: where uploads arrive, and where completed bytes stay.
+PENDING, OBJECTS = "pending/", "objects/"
+RESERVED = (PENDING, OBJECTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +123,14 @@ class Accounts(Protocol):
 
     def store(self, tenant: str, account: str) -> BlobStore:
         """The account's BlobStore; NotFound for an account unknown to the tenant."""
+
+    def locate(self, tenant: str, url: str) -> ObjectKey | None:
+        """The object that a bare or presigned URL names; None where its host is no account's."""
+
+    def put(self, tenant: str, id: str, document: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+        """Make or replace an AwsAccount: it without its secret, and whether it is new."""
+
+    def get(self, tenant: str, id: str) -> dict[str, Any]: ...
+
+    def delete(self, tenant: str, id: str) -> dict[str, Any]:
+        """Conflict while bytes are in it."""

@@ -16,8 +16,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypeVar
 
-from sqlalchemy import Connection
-
 T = TypeVar("T")
 
 Method = Literal["POST", "PUT", "PATCH", "DELETE"]
@@ -118,13 +116,16 @@ class HistoryPage:
 
 
 class Reader(Protocol):
-    """What can be asked, of one tenant. `connection` is for the search compiler alone."""
+    """What can be asked, of one tenant. `rows` is for the search compiler alone."""
 
     @property
     def tenant(self) -> str: ...
 
     @property
-    def connection(self) -> Connection: ...
+    def is_postgresql(self) -> bool: ...
+
+    def rows(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """The rows of a SELECT in the database's own SQL; '?' marks a parameter."""
 
     def current(self, type: str, id: str) -> Version | None:
         """The newest version, a deletion included; None where the id was never used."""
@@ -155,7 +156,7 @@ class Reader(Protocol):
         """The same for many in one statement; version None means the Binary's current version."""
 
     def offered(self, binary_id: str) -> Blob | None:
-        """The blob that is pending or verifying for a next version (version None), if there is one."""
+        """The upload that is pending or verifying for a next version (version None, with a pending_key)."""
 
     def blob_by_id(self, id: str) -> Blob | None: ...
 
@@ -173,6 +174,11 @@ class Reader(Protocol):
         """'Type/id' of each current resource that refers to the Binary."""
 
     def account(self, id: str) -> Account | None: ...
+
+    def account_ids(self) -> tuple[str, ...]: ...
+
+    def account_in_use(self, id: str) -> bool:
+        """Whether any blob that is not deleted names the account."""
 
 
 class Transaction(Reader, Protocol):
@@ -221,6 +227,9 @@ class ResourceStore(Protocol):
 
     def blobs_in_state(self, state: BlobState, *, before: int, limit: int, after: str = "") -> tuple[tuple[str, Blob], ...]:
         """(tenant, blob) created before that time, in order of id, those with id > after."""
+
+    def knows_object(self, account: str, bucket: str, key: str) -> bool:
+        """Whether any row of any tenant that is not deleted names the key, pending or final."""
 
     def ping(self) -> None:
         """One round trip; Unavailable where the database is out of reach."""

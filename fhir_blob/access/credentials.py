@@ -1,0 +1,106 @@
+"""HTTP Basic users and Bearer tokens from the settings, kept as argon2 hashes.
+
+A hash that was checked once is remembered by a keyed digest, since argon2 takes tens of milliseconds.
+Source: https://www.rfc-editor.org/rfc/rfc7617 and https://www.rfc-editor.org/rfc/rfc6750
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from threading import Lock
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from fhir_blob.access import ANYBODY, Principal
+from fhir_blob.errors import Unauthenticated
+from fhir_blob.settings import Settings, SettingsError
+
+_hasher = PasswordHasher()
+_CHALLENGE = {"WWW-Authenticate": 'Basic realm="fhir_blob", charset="UTF-8", Bearer realm="fhir_blob"'}
+
+
+class Credentials:
+    """Knows who may come in. `identify` takes an Authorization header and gives the Principal."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._required = settings.auth == "required"
+        self._users = read_hashes("users", settings.users)
+        self._tokens = read_hashes("tokens", settings.tokens)
+        if self._required and not (self._users or self._tokens):
+            raise SettingsError("FHIR_BLOB_AUTH is 'required', but neither FHIR_BLOB_USERS nor FHIR_BLOB_TOKENS is set.")
+        self._key = secrets.token_bytes(32)
+        self._known: dict[bytes, str] = {}
+        self._lock = Lock()
+        self._decoy = _hasher.hash(secrets.token_hex())
+
+    def identify(self, authorization: str | None) -> Principal:
+        """Unauthenticated where the header is missing, malformed or wrong."""
+        if not self._required:
+            return ANYBODY
+        scheme, _, value = (authorization or "").partition(" ")
+        name = _SCHEMES.get(scheme.lower(), Credentials._nobody)(self, value.strip())
+        if name is None:
+            raise Unauthenticated("Sign in with HTTP Basic or a Bearer token.", headers=_CHALLENGE)
+        return Principal(name)
+
+    def _basic(self, value: str) -> str | None:
+        try:
+            user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+        found = self._users.get(user, self._decoy)
+        return user if self._matches(found, password) and user in self._users else None
+
+    def _bearer(self, value: str) -> str | None:
+        known = self._known.get(self._digest("token", value))
+        if known is not None:
+            return known
+        return next((name for name, hashed in self._tokens.items() if self._remember("token", name, hashed, value)), None)
+
+    def _nobody(self, value: str) -> str | None:
+        return None
+
+    def _matches(self, hashed: str, secret: str) -> bool:
+        return self._digest(hashed, secret) in self._known or self._remember(hashed, hashed, hashed, secret)
+
+    def _remember(self, scope: str, name: str, hashed: str, secret: str) -> bool:
+        with self._lock:
+            if not _verify(hashed, secret):
+                return False
+            self._known[self._digest(scope, secret)] = name
+        return True
+
+    def _digest(self, scope: str, secret: str) -> bytes:
+        return hmac.digest(self._key, f"{scope}\0{secret}".encode(), hashlib.sha256)
+
+
+_SCHEMES = {"basic": Credentials._basic, "bearer": Credentials._bearer}
+
+
+def hash_secret(secret: str) -> str:
+    """The argon2 hash of a password or token, as FHIR_BLOB_USERS and FHIR_BLOB_TOKENS take it."""
+    return _hasher.hash(secret)
+
+
+def _verify(hashed: str, secret: str) -> bool:
+    try:
+        return _hasher.verify(hashed, secret)
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def read_hashes(setting: str, text: str) -> Mapping[str, str]:
+    """'name=hash name=hash'; SettingsError for one that is not an argon2 hash, without quoting it."""
+    pairs = dict(each.partition("=")[::2] for each in text.split())
+    for name, hashed in pairs.items():
+        if not hashed.startswith("$argon2"):
+            raise SettingsError(
+                f"FHIR_BLOB_{setting.upper()} holds no argon2 hash for {name!r}: make one with `fhir-blob hash`."
+            )
+    return pairs

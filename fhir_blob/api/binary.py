@@ -1,0 +1,155 @@
+"""Binary at the edge: raw bodies both ways, beside its FHIR form.
+
+Source: https://hl7.org/fhir/R4/binary.html#rest
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Request
+
+from fhir_blob.api import negotiation, requests, transfers
+from fhir_blob.errors import BadParameter, NotParseable
+from fhir_blob.fhir import codec
+from fhir_blob.fhir.media import essence
+from fhir_blob.interactions import Answer, Context, binary, read
+from fhir_blob.interactions.binary import Upload
+from fhir_blob.interactions.content import Wanted, content
+from fhir_blob.operations import binary as operations
+
+TYPE = "Binary"
+_JSON = {"application/json", "application/fhir+json", "text/json"}
+
+
+def _create(request: Request, context: Context, at: dict[str, str]) -> Answer:
+    resource = _resource(request, context)
+    if isinstance(resource, Upload):
+        return binary.create_raw(context, resource)
+    if resource is not None:
+        return binary.create(context, TYPE, resource)
+    return _transferred(request, context, lambda upload: binary.create_raw(context, upload))
+
+
+def _update(request: Request, context: Context, at: dict[str, str]) -> Answer:
+    resource, match = _resource(request, context), requests.if_match(request)
+    if isinstance(resource, Upload):
+        return binary.update_raw(context, at["id"], resource, if_match=match)
+    if resource is not None:
+        return binary.update(context, TYPE, at["id"], resource, if_match=match)
+    return _transferred(request, context, lambda upload: binary.update_raw(context, at["id"], upload, if_match=match))
+
+
+def _read(request: Request, context: Context, at: dict[str, str]) -> Answer:
+    wanted = _wanted(request)
+    return read.read(context, TYPE, at["id"]) if wanted is None else content(context, at["id"], None, wanted)
+
+
+def _vread(request: Request, context: Context, at: dict[str, str]) -> Answer:
+    wanted, number = _wanted(request), at["version"]
+    return read.vread(context, TYPE, at["id"], number) if wanted is None else content(context, at["id"], number, wanted)
+
+
+def _complete(request: Request, context: Context, at: dict[str, str]) -> Answer:
+    return operations.complete(context, at["id"])
+
+
+def _presigned_url(request: Request, context: Context, at: dict[str, str]) -> Answer:
+    upload, expiration = request.args.get("upload", "false"), request.args.get("expiration")
+    if upload not in ("true", "false"):
+        raise BadParameter(f"upload takes true or false, not {upload[:60]!r}.")
+    return operations.presigned_url(
+        context, at["id"], upload=upload == "true", seconds=None if expiration is None else seconds_of(expiration)
+    )
+
+
+def seconds_of(text: str) -> int:
+    """The parameter `expiration`."""
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise BadParameter(f"expiration takes a whole number of seconds, not {text[:60]!r}.")
+    return int(text)
+
+
+ROUTES = (
+    ("/Binary", {"POST": ("create", _create)}),
+    ("/Binary/<id>", {"GET": ("read", _read), "PUT": ("update", _update)}),
+    ("/Binary/<id>/_history/<version>", {"GET": ("vread", _vread)}),
+    ("/Binary/<id>/$complete", {"POST": ("$complete", _complete)}),
+    ("/Binary/<id>/$presigned-url", {"GET": ("$presigned-url", _presigned_url)}),
+)
+
+
+def _resource(request: Request, context: Context) -> Any:
+    """A body that is itself a Binary resource; an Upload for other JSON; None where it is raw bytes.
+
+    JSON that cannot be parsed is bytes too, unless it says that it is FHIR.
+    """
+    kind = essence(request.content_type or "")
+    if kind not in _JSON:
+        return None
+    if (request.content_length or 0) > context.services.settings.max_json_bytes and kind != "application/fhir+json":
+        return None
+    text = requests.body(request, context.services)
+    try:
+        parsed = codec.parse(text)
+    except NotParseable:
+        if kind == "application/fhir+json":
+            raise
+        parsed = None
+    if isinstance(parsed, dict) and parsed.get("resourceType") == TYPE:
+        requests.check_json(request.content_type)
+        return parsed
+    return _upload(request, (text,), len(text))
+
+
+def _transferred(request: Request, context: Context, take: Any) -> Answer:
+    settings = context.services.settings
+    size = requests.length_of(request, settings.max_raw_bytes)
+    context.services.transfers.enter()
+    try:
+        body = transfers.chunks(request.environ["wsgi.input"], size, settings.stall_seconds)
+        answer: Answer = take(_upload(request, body, size))
+        return answer
+    finally:
+        context.services.transfers.leave()
+
+
+def _upload(request: Request, chunks: Any, size: int) -> Upload:
+    content_type = (request.content_type or "").strip() or "application/octet-stream"
+    return Upload(content_type, chunks, size, request.headers.get("X-Security-Context", "").strip())
+
+
+def _wanted(request: Request) -> Wanted | None:
+    """What of the bytes is wanted; None where the resource as FHIR is."""
+    accept, format = request.headers.get("Accept", ""), request.args.get("_format", "")
+    if format:
+        negotiation.fhir_type(accept, format)
+        return None
+    asked = dict(negotiation.ranges(accept))
+    if negotiation.FHIR_JSON in asked and max(asked.values()) <= asked[negotiation.FHIR_JSON]:
+        return None
+    return Wanted(
+        lambda media_type: (
+            negotiation.takes_bytes(accept, media_type)
+            and not negotiation.is_fhir_wanted(accept, format, media_type)
+        ),
+        negotiation.takes_fhir(accept),
+        lambda size: _range(request, size),
+        request.method == "HEAD",
+    )
+
+
+def _range(request: Request, size: int) -> tuple[int, int] | None:
+    """The one byte range asked for: https://www.rfc-editor.org/rfc/rfc9110#name-range
+
+    Several ranges, and one under a condition (If-Range), are answered with everything.
+    """
+    given = request.range
+    if given is None or given.units != "bytes" or len(given.ranges) != 1 or "If-Range" in request.headers:
+        return None
+    found = given.range_for_length(size)
+    if found is None:
+        raise ValueError("no byte in range")
+    return found
+
+

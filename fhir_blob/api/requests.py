@@ -1,0 +1,163 @@
+"""What a Flask request asks: its Context, its preconditions, its body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qsl
+
+from flask import Request
+
+from fhir_blob.access import Principal
+from fhir_blob.api import transfers
+from fhir_blob.errors import (
+    BadParameter,
+    LengthRequired,
+    PreconditionFailed,
+    TooLarge,
+    UnsupportedMediaType,
+)
+from fhir_blob.fhir import codec
+from fhir_blob.fhir.media import essence
+from fhir_blob.fhir.subset import SUMMARIES
+from fhir_blob.interactions import Context, Services
+
+MODES = ("default", "extension", "url", "inline", "reference", "upload")
+_RETURNS = ("minimal", "representation", "OperationOutcome")
+_JSON = {"application/json", "application/fhir+json", "text/json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """The Prefer header (RFC 7240) and what the query says in its place; `applied` is answered."""
+
+    returned: str = "representation"
+    strict: bool = False
+    attachments: str = ""
+    bind_content_type: bool = False
+    applied: str = ""
+
+
+@lru_cache(1024)
+def preferences(prefer: str, attachments: str) -> Preferences:
+    """Preferences that are unknown are passed over, as RFC 7240 wants; a strange mode is a BadParameter."""
+    given = dict(_pairs(prefer))
+    mode = attachments or given.get("attachments", "")
+    if mode and mode not in MODES:
+        raise BadParameter(f"attachments takes one of {', '.join(MODES)}, not {mode[:60]!r}.")
+    returned = given.get("return", "representation")
+    applied = [f"{name}={value}" for name, value in given.items() if name in ("return", "handling", "attachments")]
+    return Preferences(
+        returned if returned in _RETURNS else "representation",
+        given.get("handling") == "strict",
+        mode,
+        given.get("bind") == "content-type",
+        ", ".join(applied),
+    )
+
+
+def _pairs(prefer: str) -> list[tuple[str, str]]:
+    parts = (part.partition("=") for part in prefer.replace(";", ",").split(","))
+    return [(name.strip().lower(), value.strip().strip('"')) for name, _, value in parts if name.strip()]
+
+
+def context_of(request: Request, services: Services, principal: Principal, preferred: Preferences) -> Context:
+    """The Context of the request: who asks, of which base, in which form."""
+    settings = services.settings
+    mode = preferred.attachments or settings.attachments
+    summary, elements = _view(request.args)
+    return Context(
+        services,
+        principal,
+        base_url(request, services),
+        attachments="default" if mode == "upload" else mode,
+        offer_uploads=mode == "upload" or settings.offer_uploads,
+        bind_content_type=preferred.bind_content_type or settings.bind_content_type,
+        strict=preferred.strict,
+        summary=summary,
+        elements=elements,
+    )
+
+
+def base_url(request: Request, services: Services) -> str:
+    return f"{services.settings.public_url.rstrip('/') or request.root_url.rstrip('/')}/fhir"
+
+
+def _view(args: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    summary = args.get("_summary", "false")
+    if summary not in SUMMARIES:
+        raise BadParameter(f"_summary takes one of {', '.join(SUMMARIES)}, not {summary[:60]!r}.")
+    return summary, tuple(name.strip() for name in args.get("_elements", "").split(",") if name.strip())
+
+
+def if_match(request: Request) -> int | None:
+    """The version of an If-Match header; PreconditionFailed for one that no version has."""
+    given = request.headers.get("If-Match")
+    if given is None:
+        return None
+    number = given.strip().removeprefix("W/").strip('"')
+    if not (number.isascii() and number.isdigit() and len(number) < 19):
+        raise PreconditionFailed(f"If-Match is {given[:80]!r}, which is the ETag of no version.")
+    return int(number)
+
+
+def json_body(request: Request, services: Services) -> Any:
+    """The parsed body of a request that has to be JSON."""
+    check_json(request.content_type)
+    return codec.parse(body(request, services))
+
+
+def check_json(content_type: str | None) -> None:
+    """UnsupportedMediaType unless it is JSON, in UTF-8 where it says so."""
+    if essence(content_type or "") not in _JSON:
+        raise UnsupportedMediaType(
+            f"Content-Type is {(content_type or '')[:80]!r}: this takes application/fhir+json.",
+            headers={"Accept": "application/fhir+json, application/json"},
+        )
+    charset = _charset(content_type or "")
+    if charset not in ("", "utf-8", "utf8"):
+        raise UnsupportedMediaType(f"The charset is {charset[:40]!r}: FHIR JSON is UTF-8.")
+
+
+def _charset(content_type: str) -> str:
+    parts = (part.partition("=") for part in content_type.split(";")[1:])
+    return next((value.strip().strip('"').lower() for name, _, value in parts if name.strip().lower() == "charset"), "")
+
+
+def length_of(request: Request, limit: int) -> int:
+    """Content-Length. LengthRequired without one, TooLarge above the limit."""
+    length = request.content_length
+    if length is None:
+        raise LengthRequired("The request has a body of unknown length: send Content-Length.")
+    if length > limit:
+        raise TooLarge(f"The body has {length} bytes; at most {limit} are taken here.")
+    return length
+
+
+def body(request: Request, services: Services) -> bytes:
+    """The whole body in memory, at most `max_json_bytes` of it."""
+    settings = services.settings
+    length = length_of(request, settings.max_json_bytes)
+    return b"".join(transfers.chunks(request.environ["wsgi.input"], length, settings.stall_seconds))
+
+
+def pairs(request: Request, services: Services) -> list[tuple[str, str]]:
+    """The search parameters, of the query and of a form body: https://hl7.org/fhir/R4/http.html#search"""
+    given = _form(request.query_string)
+    if request.method == "POST":
+        if request.content_length and essence(request.content_type or "") != "application/x-www-form-urlencoded":
+            raise UnsupportedMediaType(
+                f"Content-Type is {(request.content_type or '')[:80]!r}: _search takes a form.",
+                headers={"Accept": "application/x-www-form-urlencoded"},
+            )
+        given += _form(body(request, services)) if request.content_length else []
+    return given
+
+
+def _form(text: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(text.decode(), keep_blank_values=True, errors="strict", max_num_fields=1000)
+    except ValueError as error:
+        raise BadParameter("The query is not UTF-8, or has more than 1000 parameters.") from error

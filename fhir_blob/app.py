@@ -1,0 +1,158 @@
+"""The composition root: the one place where backends are chosen and wired."""
+
+from __future__ import annotations
+
+import atexit
+import ipaddress
+import logging
+import sys
+import time
+import uuid
+from dataclasses import replace
+from threading import Event, Thread
+
+from flask import Flask
+
+from fhir_blob.access.credentials import Credentials
+from fhir_blob.api import edge, fhir, health, storage
+from fhir_blob.api.metrics import Metrics
+from fhir_blob.api.transfers import TransferGate
+from fhir_blob.blobs.accounts import open_accounts
+from fhir_blob.blobs.lifecycle import Lifecycle
+from fhir_blob.blobs.secrets import Keys
+from fhir_blob.blobs.seaweedfs import EmbeddedS3
+from fhir_blob.errors import FhirError
+from fhir_blob.interactions import Context, Services, binary
+from fhir_blob.access import ANYBODY
+from fhir_blob.search.sql import SqlIndex
+from fhir_blob.settings import Settings, SettingsError, load
+from fhir_blob.store import Blob, Transaction
+from fhir_blob.store.sql import migrate, open_store
+
+log = logging.getLogger("fhir_blob")
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """A Flask application with all parts running; the embedded S3 is started where no other is set."""
+    settings = settings or load()
+    check(settings)
+    settings = with_s3(settings)
+    migrate(settings.database_url)
+    services = wire(settings)
+    start_worker(services)
+    return application(services)
+
+
+def application(services: Services) -> Flask:
+    """The routes and their edge around the services."""
+    app = Flask("fhir_blob", static_folder=None)
+    app.url_map.strict_slashes = False
+    metrics, credentials = Metrics(), Credentials(services.settings)
+    app.register_blueprint(fhir.blueprint(services, credentials), url_prefix="/fhir")
+    app.register_blueprint(storage.blueprint(services, credentials))
+    app.register_blueprint(health.blueprint(services, metrics))
+    edge.install(app, services.settings, metrics)
+    return app
+
+
+def wire(settings: Settings) -> Services:
+    """Every part, chosen by the settings."""
+    keys = Keys.load(settings.data, settings.secret_key)
+    store = open_store(
+        settings.database_url,
+        pool_size=settings.pool_size or settings.threads + 2,
+        statement_timeout=settings.statement_timeout,
+        clock=clock,
+    )
+    accounts = open_accounts(settings, store, keys)
+
+    def promote(tenant: str, transaction: Transaction, blob: Blob) -> Blob:
+        return binary.promote(Context(services, replace(ANYBODY, tenant=tenant), ""), transaction, blob)
+
+    lifecycle = Lifecycle(store, accounts, settings, clock, new_id, promote)
+    gate = TransferGate(settings.max_transfers)
+    index = SqlIndex(keys.derived("cursor"))
+    services = Services(settings, store, index, accounts, lifecycle, gate, clock, new_id)
+    return services
+
+
+def clock() -> int:
+    """Microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+def new_id() -> str:
+    """An id that is never used again, and sorts by time so that indexes stay compact (RFC 9562, version 7)."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds << 80) | (uuid.uuid4().int & ((1 << 80) - 1))
+    value = value & ~(0xF000 << 64) | (0x7000 << 64)
+    value = value & ~(0xC000 << 48) | (0x8000 << 48)
+    return str(uuid.UUID(int=value))
+
+
+def check(settings: Settings) -> None:
+    """SettingsError for what must not be started."""
+    if settings.auth == "none" and not _is_loopback(settings.host):
+        raise SettingsError(
+            f"FHIR_BLOB_HOST is {settings.host!r}, but FHIR_BLOB_AUTH is 'none': everybody there could read and"
+            " erase everything. Set FHIR_BLOB_AUTH=required and FHIR_BLOB_USERS or FHIR_BLOB_TOKENS."
+        )
+    if settings.max_transfers >= settings.threads:
+        raise SettingsError("FHIR_BLOB_MAX_TRANSFERS has to be below FHIR_BLOB_THREADS, so that reads go on.")
+    settings.data.mkdir(parents=True, exist_ok=True)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def with_s3(settings: Settings) -> Settings:
+    """The settings, with those of the embedded S3 where no bucket is set; it ends with this process."""
+    if not settings.embedded_s3:
+        return settings
+    embedded = EmbeddedS3(settings.data / "s3", settings.s3_embedded_port)
+    embedded.start()
+    atexit.register(embedded.stop)
+    return replace(
+        settings,
+        s3_endpoint=embedded.endpoint,
+        s3_public_endpoint=settings.s3_public_endpoint or embedded.endpoint,
+        s3_bucket="fhir-blob",
+        s3_access_key_id=embedded.access_key,
+        s3_secret_access_key=embedded.secret_key,
+        s3_path_style=True,
+    )
+
+
+def start_worker(services: Services) -> Event:
+    """The thread that does what a commit left to be done outside the database; set the event to end it."""
+    stop = Event()
+    Thread(target=_work, args=(services, stop), name="outbox", daemon=True).start()
+    return stop
+
+
+def _work(services: Services, stop: Event) -> None:
+    bucket_is_there = False
+    while not stop.wait(1.0):
+        try:
+            if not bucket_is_there:
+                services.accounts.default.ensure_bucket(services.settings.cors_origins.split())
+                bucket_is_there = True
+            while services.lifecycle.run_due(50):
+                pass
+        except FhirError as error:
+            log.warning("outbox waits", extra={"error": str(error)})
+
+
+def log_to_stdout(level: str) -> None:
+    """JSON lines on standard output."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(edge.JsonLines())
+    log.handlers[:] = [handler]
+    log.setLevel(level.upper())
+    log.propagate = False

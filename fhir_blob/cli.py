@@ -1,0 +1,84 @@
+"""The command line: serve, init, sweep, hash."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from fhir_blob.settings import Settings, SettingsError, load, variable
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; a setting that cannot be used ends it with one sentence and status 2."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        parsed.run(parsed)
+    except SettingsError as error:
+        sys.exit(f"fhir-blob: {error}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fhir-blob", description="A FHIR R4 server for the resources that carry bytes.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _command(commands, "serve", _serve, "start the server; every setting is an environment variable")
+    _command(commands, "init", _init, "make the database schema and the bucket, then end")
+    sweep = _command(commands, "sweep", _sweep, "find uploads that were never completed and objects that nothing knows")
+    sweep.add_argument("--erase", action="store_true", help="erase them too; without it nothing is changed")
+    _command(commands, "hash", _hash, "hash a password or token for FHIR_BLOB_USERS and FHIR_BLOB_TOKENS")
+    return parser
+
+
+def _command(commands: Any, name: str, run: Any, help: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=help, description=help)
+    command.set_defaults(run=run)
+    return command
+
+
+def _serve(parsed: argparse.Namespace) -> None:
+    from fhir_blob import serve
+
+    settings = load()
+    _forget_secrets()
+    serve.serve(settings)
+
+
+def _init(parsed: argparse.Namespace) -> None:
+    from fhir_blob import app
+    from fhir_blob.store.sql import migrate
+
+    settings = load()
+    app.check(settings)
+    migrate(settings.database_url)
+    if not settings.embedded_s3:
+        app.wire(settings).accounts.default.ensure_bucket(settings.cors_origins.split())
+    print(f"The database schema{'' if settings.embedded_s3 else ' and the bucket'} are there.")
+
+
+def _sweep(parsed: argparse.Namespace) -> None:
+    from fhir_blob import app
+    from fhir_blob.blobs.sweep import Sweep
+
+    settings = load()
+    app.check(settings)
+    services = app.wire(app.with_s3(settings))
+    sweep = Sweep(services.store, services.accounts.default, services.lifecycle, settings)
+    print(sweep.run(now=services.clock(), dry_run=not parsed.erase).text())
+
+
+def _hash(parsed: argparse.Namespace) -> None:
+    from fhir_blob.access.credentials import hash_secret
+
+    secret = getpass.getpass("Secret: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    print(hash_secret(secret))
+
+
+def _forget_secrets() -> None:
+    """Take secrets out of the environment: the WSGI server copies it into every request."""
+    for each in fields(Settings):
+        if each.metadata["secret"]:
+            os.environ.pop(variable(each.name), None)

@@ -1,0 +1,20 @@
+"""The create interaction: https://hl7.org/fhir/R4/http.html#create"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fhir_blob.interactions import Answer, Context, incoming
+from fhir_blob.interactions.read import answer
+from fhir_blob.store import Transaction, Version
+
+
+def create(context: Context, type: str, resource: dict[str, Any]) -> Answer:
+    """201 with the resource under a new id; what its own id was does not count."""
+    incoming.checked(context, resource, type)
+    drafted = incoming.draft(context, resource, context.services.new_id())
+
+    def work(transaction: Transaction) -> Version:
+        return incoming.store_draft(transaction, drafted, None, context.services.clock(), "POST")
+
+    return answer(context, incoming.stored(context, drafted, work), status=201)

@@ -1,0 +1,56 @@
+"""The update interaction: https://hl7.org/fhir/R4/http.html#update"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from fhir_blob.errors import BadRequest, MethodNotAllowed, PreconditionFailed
+from fhir_blob.interactions import Answer, Context, incoming
+from fhir_blob.interactions.read import answer
+from fhir_blob.store import Transaction, Version
+
+_ID = re.compile(r"[A-Za-z0-9.-]{1,64}\Z")
+
+
+def update(context: Context, type: str, id: str, resource: dict[str, Any], *, if_match: int | None = None) -> Answer:
+    """200 with the next version; 201 where the id was not there, or was deleted.
+
+    `if_match` is the version that the client means to replace: PreconditionFailed if it is not current.
+    """
+    incoming.checked(context, resource, type)
+    same_id(resource, id)
+    with context.services.store.read(context.tenant) as reader:
+        prior = reader.current(type, id)
+    drafted = incoming.draft(context, resource, id, prior=prior if prior and not prior.deleted else None)
+
+    def work(transaction: Transaction) -> tuple[Version, bool]:
+        current = replaced(context, transaction, type, id, if_match)
+        version = incoming.store_draft(transaction, drafted, current, context.services.clock(), "PUT")
+        return version, current is None or current.deleted
+
+    version, created = incoming.stored(context, drafted, work)
+    return answer(context, version, status=201 if created else 200)
+
+
+def same_id(resource: dict[str, Any], id: str) -> None:
+    """BadRequest unless the body names the id that the URL does."""
+    if not _ID.match(id):
+        raise BadRequest(f"{id[:80]!r} is no id: it takes 1 to 64 of A-Z, a-z, 0-9, '-' and '.'.")
+    if resource.get("id") != id:
+        given = str(resource.get("id"))[:80]
+        raise BadRequest(f"The body's id is {given!r}, but the URL's is {id!r}.", expression="id")
+
+
+def replaced(context: Context, transaction: Transaction, type: str, id: str, if_match: int | None) -> Version | None:
+    """The version that is replaced, locked; refuses where the client meant another, or may make none."""
+    current = transaction.lock(type, id)
+    if if_match is not None and (current is None or current.deleted or current.version != if_match):
+        now = "not there" if current is None or current.deleted else f'W/"{current.version}"'
+        raise PreconditionFailed(f'If-Match is W/"{if_match}", but {type}/{id} is {now}.')
+    if current is None and not context.services.settings.update_create:
+        raise MethodNotAllowed(
+            f"{type}/{id} is not there, and this server lets no client choose an id: POST to {type}.",
+            headers={"Allow": "GET, HEAD, OPTIONS"},
+        )
+    return current

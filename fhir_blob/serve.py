@@ -1,0 +1,50 @@
+"""`fhir-blob serve`: the parent process of the workers and of the embedded S3."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from flask import Flask
+from granian.constants import HTTPModes, Interfaces
+from granian.log import LogLevels
+from granian.server import Server
+
+from fhir_blob import app
+from fhir_blob.api import metrics
+from fhir_blob.settings import Settings
+from fhir_blob.store.sql import migrate
+
+
+def serve(settings: Settings) -> None:
+    """Run until SIGINT or SIGTERM; requests under way have `stop_seconds` to finish."""
+    app.check(settings)
+    settings = app.with_s3(settings)
+    migrate(settings.database_url)
+    metrics.collect_in(settings.data.resolve() / "metrics")
+    print(
+        f"FHIR base    {settings.public_url or f'http://{settings.host}:{settings.port}'}/fhir\n"
+        f"S3 endpoint  {settings.s3_public_endpoint or settings.s3_endpoint or 'AWS'}\n"
+        f"Data         {settings.data.resolve()}",
+        flush=True,
+    )
+    server = Server(
+        "fhir_blob",
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.WSGI,
+        workers=settings.workers,
+        blocking_threads=settings.threads,
+        http=HTTPModes.http1,
+        log_level=LogLevels.warning,
+        respawn_failed_workers=True,
+        workers_kill_timeout=settings.stop_seconds,
+    )
+    server.serve(target_loader=partial(_worker, settings), wrap_loader=False)
+
+
+def _worker(settings: Settings) -> Flask:
+    """What each worker process runs: its own connections, threads and caches."""
+    app.log_to_stdout(settings.log_level)
+    services = app.wire(settings)
+    app.start_worker(services)
+    return app.application(services)

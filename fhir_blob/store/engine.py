@@ -1,0 +1,255 @@
+"""Connections to SQLite and PostgreSQL, and the few things in which they differ.
+
+Statements are SQLAlchemy Core, compiled once for each database and run on held driver connections:
+a connection from a pool for each call costs eight times the query itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy import ClauseElement
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.postgresql import psycopg as postgresql
+from sqlalchemy.engine import Dialect, make_url
+
+from fhir_blob.errors import Conflict, FhirError, StorageFull, Unavailable
+from fhir_blob.settings import SettingsError
+
+_BUSY_SECONDS = 20.0
+_CONNECT_SECONDS = 5
+# SQLite asks after so many steps of its machine whether a statement's time is up.
+_STEPS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A statement in one database's SQL; `order` names its parameters where they are marked by position."""
+
+    sql: str
+    order: tuple[str, ...] | None
+    constants: Mapping[str, Any]
+
+    def arguments(self, parameters: Mapping[str, Any]) -> Any:
+        given = {**self.constants, **parameters} if self.constants else parameters
+        return given if self.order is None else [given[name] for name in self.order]
+
+
+class Statement:
+    """A Core statement, compiled once for each database. Lists in IN are written out by whoever makes it."""
+
+    def __init__(self, statement: ClauseElement) -> None:
+        self._statement = statement
+        self._texts: dict[str, Text] = {}
+
+    def text(self, dialect: Dialect) -> Text:
+        found = self._texts.get(dialect.name)
+        if found is None:
+            compiled: Any = self._statement.compile(dialect=dialect)
+            constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
+            order = compiled.positiontup
+            found = Text(str(compiled), None if order is None else tuple(order), constants)
+            self._texts[dialect.name] = found
+        return found
+
+
+class Retry(Exception):
+    """The transaction lost against another and is to be run again."""
+
+
+class Cursor(Protocol):
+    rowcount: int
+
+    def fetchone(self) -> tuple[Any, ...] | None: ...
+
+    def fetchall(self) -> list[tuple[Any, ...]]: ...
+
+
+class Session:
+    """One driver connection, in autocommit unless a transaction was begun."""
+
+    def __init__(self, driver: Any, database: SqliteDatabase | PostgresqlDatabase) -> None:
+        self.driver, self.database = driver, database
+        self.deadline = 0.0
+
+    def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Cursor:
+        text = statement.text(self.database.dialect)
+        return self.execute(text.sql, text.arguments(parameters))
+
+    def run_many(self, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> None:
+        text = statement.text(self.database.dialect)
+        self.insert_many(text.sql, [text.arguments(row) for row in rows])
+
+    def insert_many(self, sql: str, rows: Sequence[Any]) -> None:
+        with self.database.translated():
+            self.driver.cursor().executemany(sql, rows)
+
+    def execute(self, sql: str, parameters: Any = ()) -> Cursor:
+        self.deadline = time.monotonic() + self.database.statement_timeout
+        with self.database.translated():
+            cursor: Cursor = self.driver.execute(sql, parameters)
+            return cursor
+
+
+class _Sessions:
+    """Idle sessions, the one used last first. A forked child forgets its parent's."""
+
+    def __init__(self, connect: Callable[[], Session]) -> None:
+        self._connect, self._idle, self._pid = connect, deque[Session](), os.getpid()
+
+    @contextmanager
+    def one(self) -> Iterator[Session]:
+        if self._pid != os.getpid():
+            self._idle, self._pid = deque(), os.getpid()
+        try:
+            session = self._idle.pop()
+        except IndexError:
+            session = self._connect()
+        try:
+            yield session
+        except (Unavailable, StorageFull):
+            session.driver.close()
+            raise
+        except BaseException:
+            self._idle.append(session)
+            raise
+        self._idle.append(session)
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().driver.close()
+
+
+class SqliteDatabase:
+    """WAL, durable commits, one writer at a time: processes wait for it at a file lock, not by polling."""
+
+    is_postgresql = False
+
+    def __init__(self, url: str, *, statement_timeout: float) -> None:
+        self.path = Path(make_url(url).database or "")
+        self.dialect: Dialect = sqlite.dialect()
+        self.statement_timeout = statement_timeout
+        self._sessions = _Sessions(self._connect)
+        self._lock_file: tuple[int, int] = (0, -1)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        with self._sessions.one() as session:
+            yield session
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Alone among all processes."""
+        descriptor = self._descriptor()
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.IntegrityError as error:
+            raise Conflict("Another writer has been faster.") from error
+        except sqlite3.OperationalError as error:
+            raise _sqlite_error(error) from error
+
+    def close(self) -> None:
+        self._sessions.close()
+        pid, descriptor = self._lock_file
+        if descriptor >= 0 and pid == os.getpid():
+            os.close(descriptor)
+        self._lock_file = (0, -1)
+
+    def _descriptor(self) -> int:
+        pid, descriptor = self._lock_file
+        if pid != os.getpid():
+            descriptor = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            self._lock_file = (os.getpid(), descriptor)
+        return descriptor
+
+    def _connect(self) -> Session:
+        with self.translated():
+            driver = sqlite3.connect(
+                self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=512
+            )
+            session = Session(driver, self)
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-16384", "mmap_size=268435456"):
+                driver.execute(f"PRAGMA {pragma}")
+            driver.set_progress_handler(lambda: time.monotonic() > session.deadline, _STEPS)
+            return session
+
+
+def _sqlite_error(error: sqlite3.OperationalError) -> FhirError:
+    name = getattr(error, "sqlite_errorname", "")
+    if name == "SQLITE_FULL" or (name == "SQLITE_IOERR_WRITE"):
+        return StorageFull("The disk of the metadata store is full.")
+    if name == "SQLITE_INTERRUPT":
+        return Unavailable("The metadata store took longer than it may.")
+    return Unavailable(f"The metadata store is out of reach ({name or 'SQLite'}).")
+
+
+class PostgresqlDatabase:
+    is_postgresql = True
+
+    def __init__(self, url: str, *, statement_timeout: float) -> None:
+        self.url = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        self.dialect: Dialect = postgresql.dialect()
+        self.statement_timeout = statement_timeout
+        self._sessions = _Sessions(self._connect)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        with self._sessions.one() as session:
+            if session.driver.closed:
+                session.driver = self._connect().driver
+            yield session
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        import psycopg
+        from psycopg import errors
+
+        try:
+            yield
+        except (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation) as error:
+            raise Retry from error
+        except errors.DiskFull as error:
+            raise StorageFull("The disk of the metadata store is full.") from error
+        except (errors.QueryCanceled, errors.LockNotAvailable) as error:
+            raise Unavailable("The metadata store took longer than it may.") from error
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise Unavailable("The metadata store is out of reach.") from error
+
+    def close(self) -> None:
+        self._sessions.close()
+
+    def _connect(self) -> Session:
+        import psycopg
+
+        milliseconds = int(self.statement_timeout * 1000)
+        options = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} -c timezone=UTC"
+        with self.translated():
+            driver = psycopg.connect(self.url, autocommit=True, connect_timeout=_CONNECT_SECONDS, options=options)
+            return Session(driver, self)
+
+
+def connect(url: str, *, statement_timeout: float) -> SqliteDatabase | PostgresqlDatabase:
+    """The database of a URL; SettingsError for one that is neither SQLite nor PostgreSQL."""
+    kind = url.partition(":")[0].partition("+")[0]
+    if kind == "sqlite":
+        return SqliteDatabase(url, statement_timeout=statement_timeout)
+    if kind in ("postgresql", "postgres"):
+        return PostgresqlDatabase(url.replace("postgres://", "postgresql://", 1), statement_timeout=statement_timeout)
+    raise SettingsError(f"FHIR_BLOB_DATABASE is a URL of {kind[:40]!r}: it takes postgresql:// or sqlite:///.")

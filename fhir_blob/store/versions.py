@@ -1,0 +1,147 @@
+"""Reading and writing versions of resources and their index rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Select, and_, bindparam, delete, exists, func, insert, literal_column, select, true, update
+
+from fhir_blob.errors import Conflict
+from fhir_blob.store import HistoryPage, IndexEntries, Version
+from fhir_blob.store.engine import Session, Statement
+from fhir_blob.store.tables import INDEX_TABLES, resource, resource_version
+
+_v, _r = resource_version.c, resource.c
+_COLUMNS = (_v.type, _v.id, _v.version, _v.last_updated, _v.method, _v.body, _v.slots, _v.seq)
+_p = bindparam
+
+_current = (
+    select(*_COLUMNS, _r.rid)
+    .select_from(resource.join(resource_version, _v.seq == _r.seq))
+    .where(_r.tenant == _p("tenant"), _r.type == _p("type"), _r.id == _p("id"))
+)
+_CURRENT = Statement(_current)
+_LOCKED = Statement(_current.with_for_update(of=resource))
+_VERSION = Statement(
+    select(*_COLUMNS).where(
+        _v.tenant == _p("tenant"), _v.type == _p("type"), _v.id == _p("id"), _v.version == _p("version")
+    )
+)
+_XID = literal_column("pg_current_xact_id()::text::bigint")
+_VALUES = {
+    name: _p(name) for name in ("tenant", "type", "id", "version", "last_updated", "method", "body", "slots")
+}
+_APPEND = {
+    False: Statement(insert(resource_version).values(**_VALUES).returning(_v.seq)),
+    True: Statement(insert(resource_version).values(**_VALUES, xid=_XID).returning(_v.seq)),
+}
+_STATE = {name: _p(name) for name in ("version", "last_updated", "deleted", "seq")}
+_BEGIN = Statement(
+    insert(resource).values(tenant=_p("tenant"), type=_p("type"), id=_p("id"), **_STATE).returning(_r.rid)
+)
+_ADVANCE = Statement(
+    update(resource)
+    .where(
+        _r.tenant == _p("of_tenant"), _r.type == _p("of_type"), _r.id == _p("of_id"), _r.version == _p("expected")
+    )
+    .values(**_STATE)
+    .returning(_r.rid)
+)
+_UNINDEX = tuple(Statement(delete(table).where(table.c.rid == _p("of_rid"))) for table in INDEX_TABLES.values())
+
+
+def current(session: Session, tenant: str, type: str, id: str, *, lock: bool = False) -> Version | None:
+    statement = _LOCKED if lock else _CURRENT
+    row = session.run(statement, {"tenant": tenant, "type": type, "id": id}).fetchone()
+    return None if row is None else _version(row, rid=row[8])
+
+
+def version(session: Session, tenant: str, type: str, id: str, number: int) -> Version | None:
+    row = session.run(_VERSION, {"tenant": tenant, "type": type, "id": id, "version": number}).fetchone()
+    return None if row is None else _version(row)
+
+
+def _version(row: tuple[Any, ...], rid: int = 0) -> Version:
+    type, id, number, last_updated, method, body, slots, seq = row[:8]
+    return Version(type, id, number, last_updated, method, bytes(body), slots and bytes(slots), seq, rid)
+
+
+def put(session: Session, tenant: str, new: Version, entries: IndexEntries, expected: int | None) -> Version:
+    """Append, make current by compare-and-set, replace the index rows."""
+    named = {"tenant": tenant, "type": new.type, "id": new.id}
+    state = {"version": new.version, "last_updated": new.last_updated, "deleted": int(new.deleted)}
+    content = {"method": new.method, "body": new.body, "slots": new.slots}
+    seq = _first(session.run(_APPEND[session.database.is_postgresql], {**named, **state, **content}).fetchone())
+    if expected is None:
+        rid = _first(session.run(_BEGIN, {**named, **state, "seq": seq}).fetchone())
+    else:
+        of = {f"of_{name}": value for name, value in named.items()}
+        row = session.run(_ADVANCE, {**of, **state, "seq": seq, "expected": expected}).fetchone()
+        if row is None:
+            raise Conflict(f"{new.type}/{new.id} was changed by another writer meanwhile.")
+        rid = row[0]
+        for statement in _UNINDEX:
+            session.run(statement, {"of_rid": rid})
+    _index(session, tenant, new.type, rid, entries)
+    return Version(
+        new.type, new.id, new.version, new.last_updated, new.method, new.body, new.slots, seq, rid
+    )
+
+
+def _first(row: tuple[Any, ...] | None) -> int:
+    assert row is not None  # INSERT ... RETURNING always gives one
+    return int(row[0])
+
+
+def _index(session: Session, tenant: str, type: str, rid: int, entries: IndexEntries) -> None:
+    mark = "%s" if session.database.is_postgresql else "?"
+    for kind, rows in entries.items():
+        if rows:
+            session.insert_many(_INSERTS[kind, mark], [(rid, tenant, type, *row) for row in rows])
+
+
+def _insert_text(kind: str, mark: str) -> str:
+    columns = [column.name for column in INDEX_TABLES[kind].columns]
+    marks = ", ".join([mark] * len(columns))
+    return f"INSERT INTO {INDEX_TABLES[kind].name} ({', '.join(columns)}) VALUES ({marks})"
+
+
+_INSERTS = {(kind, mark): _insert_text(kind, mark) for kind in INDEX_TABLES for mark in ("?", "%s")}
+
+
+def history(
+    session: Session,
+    tenant: str,
+    type: str | None,
+    id: str | None,
+    *,
+    since: int | None,
+    at: tuple[int, int] | None,
+    before_seq: int | None,
+    count: int,
+) -> HistoryPage:
+    """Newest first. On PostgreSQL seq is not commit order: what may still get neighbours is left out."""
+    low, high = at or (0, 0)
+    given = {"tenant": tenant, "type": type, "id": id, "since": since, "low": low, "high": high}
+    settled = session.database.is_postgresql and id is None
+    matching = _matching(type, id, since is not None, at is not None, settled)
+    total = session.run(Statement(select(func.count()).select_from(matching.subquery())), given).fetchone()
+    page = matching.order_by(_v.seq.desc()).limit(_p("count"))
+    if before_seq is not None:
+        page = page.where(_v.seq < _p("before"))
+    rows = session.run(Statement(page), {**given, "count": count, "before": before_seq}).fetchall()
+    return HistoryPage(tuple(_version(row) for row in rows), _first(total))
+
+
+def _matching(type: str | None, id: str | None, since: bool, at: bool, settled: bool) -> Select[Any]:
+    later = resource_version.alias("later")
+    same = (later.c.tenant == _v.tenant, later.c.type == _v.type, later.c.id == _v.id)
+    superseded = exists().where(*same, later.c.version == _v.version + 1, later.c.last_updated <= _p("low"))
+    return select(*_COLUMNS).where(
+        _v.tenant == _p("tenant"),
+        _v.type == _p("type") if type else true(),
+        _v.id == _p("id") if id else true(),
+        _v.last_updated >= _p("since") if since else true(),
+        and_(_v.last_updated < _p("high"), ~superseded) if at else true(),
+        _v.xid < literal_column("pg_snapshot_xmin(pg_current_snapshot())::text::bigint") if settled else true(),
+    )
