@@ -25,7 +25,7 @@ def requests_in(folder: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield item
 
 
-@pytest.mark.parametrize("item", requests_in(COLLECTION), ids=lambda item: item["name"])
+@pytest.mark.parametrize("item", list(requests_in(COLLECTION)), ids=lambda item: item["name"])
 def test_request_is_tested(item: dict[str, Any]) -> None:
     """Every request has a test of its status."""
     script = "\n".join(line for event in item["event"] if event["listen"] == "test" for line in event["script"]["exec"])

@@ -60,7 +60,9 @@ def test_snapshot(definition: dict[str, Any]) -> None:
     """The snapshot says what the differential says, of every element that Extension has."""
     snapshot = {each["id"]: each for each in definition["snapshot"]["element"]}
 
-    said = {each["id"]: {key: snapshot[each["id"]][key] for key in each} for each in definition["differential"]["element"]}
+    said = {
+        each["id"]: {key: snapshot[each["id"]][key] for key in each} for each in definition["differential"]["element"]
+    }
 
     assert {each["id"]: each for each in definition["differential"]["element"]} == said
     assert ["Extension", "Extension.id", "Extension.extension", "Extension.url", "Extension.value[x]"] == list(snapshot)
