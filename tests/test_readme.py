@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import subprocess
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from fhir_blob.settings import Settings, variable
+from tests import documented
 from tests.services.server import ROOT, Server
 
 README = (ROOT / "README.md").read_text()
@@ -32,9 +31,9 @@ def test_walk(server: Server, tmp_path: Path) -> None:
 
 def test_settings() -> None:
     """The table has every setting, its default and its meaning, in the order of settings.py."""
-    table = re.findall(r"^\| `FHIR_BLOB_.*$", README, re.MULTILINE)
+    (rows,) = documented.ROW.findall(README)
 
-    assert rows() == table
+    assert documented.table() == rows
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z]+)\b", README))))
@@ -67,20 +66,3 @@ def run(commands: list[str], folder: Path) -> list[str]:
     )
     assert 0 == done.returncode, done.stdout + done.stderr
     return done.stdout.split(f"{MARK}\n")[:-1]
-
-
-def rows() -> list[str]:
-    """The table of settings, as it has to be."""
-    return [f"| `{variable(each.name)}` | {shown(each.default)} | {meaning(each)} |" for each in fields(Settings)]
-
-
-def shown(default: object) -> str:
-    if isinstance(default, bool):
-        return f"`{str(default).lower()}`"
-    return f"`{default}`" if str(default) else ""
-
-
-def meaning(each: object) -> str:
-    metadata = each.metadata  # type: ignore[attr-defined]
-    choices = ", ".join(f"`{choice}`" for choice in metadata["choices"])
-    return " ".join(filter(None, (metadata["help"], f"One of {choices}." if choices else "")))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,8 +13,8 @@ from fhir.resources.R4B import get_fhir_model_class
 
 from fhir_blob.fhir import attachments, profiles
 from fhir_blob.fhir.validation import validate
-from fhir_blob.settings import Settings
 from fhir_blob.store import BlobState
+from tests import documented
 from tests.services.server import ROOT, Server
 
 RESOURCES = profiles.resources()
@@ -95,19 +94,7 @@ def test_schema(schema: str) -> None:
 
 def test_settings_schema() -> None:
     """The schema of the settings file has each setting with its type, default, choices and meaning."""
-    schema = profiles.read("settings.schema.json")
-
-    assert {each.name: described(each) for each in fields(Settings)} == schema["properties"]
-    assert schema["additionalProperties"] is False
-
-
-def described(each: Any) -> dict[str, Any]:
-    """A setting as a property of the schema."""
-    kinds = {bool: "boolean", int: "integer", float: "number", str: "string", type(Path()): "string"}
-    default = str(each.default) if isinstance(each.default, Path) else each.default
-    property = {"description": each.metadata["help"], "type": kinds[type(each.default)], "default": default}
-    property |= {"enum": list(each.metadata["choices"])} if each.metadata["choices"] else {}
-    return property | ({"writeOnly": True} if each.metadata["secret"] else {})
+    assert documented.schema() == profiles.read("settings.schema.json")
 
 
 def test_folder(tmp_path: Path) -> None:
