@@ -58,12 +58,7 @@ def application(services: Services) -> Flask:
 def wire(settings: Settings) -> Services:
     """Every part, chosen by the settings."""
     keys = Keys.load(settings.data, settings.secret_key)
-    store = open_store(
-        settings.database_url,
-        pool_size=settings.pool_size or settings.threads + 2,
-        statement_timeout=settings.statement_timeout,
-        clock=clock,
-    )
+    store = open_store(settings.database_url, statement_timeout=settings.statement_timeout)
     accounts = open_accounts(settings, store, keys)
 
     def promote(tenant: str, transaction: Transaction, blob: Blob) -> Blob:

@@ -34,7 +34,6 @@ class Settings:
     profiles: str = setting("", "A folder of further conformance resources (StructureDefinition, SearchParameter, ...).")
 
     database: str = setting("", "Database URL (postgresql://user:password@host/name); default: SQLite in `data`.", secret=True)
-    pool_size: int = setting(0, "Database connections of each process; default: `threads` + 2.")
     statement_timeout: float = setting(30.0, "Seconds that a database statement may take.")
 
     s3_endpoint: str = setting("", "S3 endpoint URL; empty with s3_bucket set: AWS.")

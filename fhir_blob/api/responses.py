@@ -30,10 +30,20 @@ def respond(request: Request, context: Context, preferred: Preferences, answer: 
     if preferred.applied:
         headers["Preference-Applied"] = preferred.applied
     if request.method in ("GET", "HEAD") and answer.status == 200 and _is_fresh(request, answer):
-        return Response(status=304, headers=headers)
+        return _bodiless(Response(status=304, headers=headers))
     if isinstance(answer.body, Stream):
         return _streamed(answer, answer.body, headers)
-    return Response(_body(request, preferred, answer), answer.status, headers, content_type=_type(request, answer))
+    response = Response(_body(request, preferred, answer), answer.status, headers, content_type=_type(request, answer))
+    if not response.data and request.method != "HEAD":
+        _bodiless(response)
+    if "Content-Length" in headers:
+        response.headers["Content-Length"] = headers["Content-Length"]  # of the bytes that HEAD leaves out
+    return response
+
+
+def _bodiless(response: Response) -> Response:
+    response.headers.pop("Content-Type", None)
+    return response
 
 
 def http_date(microseconds: int) -> str:
@@ -60,12 +70,38 @@ def _seconds(date: str) -> float:
         return -1.0
 
 
+class _Streamed:
+    """The bytes of a Stream, which is closed at their end, or when nobody wants them any more.
+
+    Not every WSGI server calls `close` on an iterable that it gives up, so letting it go does too.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream, self._chunks, self._closed = stream, stream.chunks(), False
+
+    def __iter__(self) -> _Streamed:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._chunks)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._stream.close()
+
+    __del__ = close
+
+
 def _streamed(answer: Answer, stream: Stream, headers: dict[str, str]) -> Response:
-    response = Response(
-        stream.chunks(), answer.status, headers, content_type=answer.content_type, direct_passthrough=True
+    headers["Content-Length"] = str(stream.length)
+    return Response(
+        _Streamed(stream), answer.status, headers, content_type=answer.content_type, direct_passthrough=True
     )
-    response.call_on_close(stream.close)
-    return response
 
 
 def _body(request: Request, preferred: Preferences, answer: Answer) -> bytes:

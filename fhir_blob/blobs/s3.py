@@ -11,7 +11,7 @@ from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fhir_blob.blobs import Download, ObjectInfo, SignedUrl
+from fhir_blob.blobs import PENDING, Download, ObjectInfo, SignedUrl
 from fhir_blob.blobs.signing import Credentials, Endpoint, presign
 from fhir_blob.errors import BodyTruncated, Conflict, Unavailable
 
@@ -51,6 +51,7 @@ class S3BlobStore:
         public = public_endpoint or endpoint or f"https://s3.{region}.amazonaws.com"
         self.public = Endpoint.of(public, region, path_style=path_style)
         self._versioned: dict[str, bool] = {}
+        self._has_written = False
         self._lock = Lock()
 
     def sign(
@@ -191,6 +192,10 @@ class S3BlobStore:
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
     def ping(self) -> None:
+        """The first one writes: SeaweedFS reads some seconds before it takes anything."""
+        if not self._has_written:
+            self._do(lambda: self._client.put_object(Bucket=self.bucket, Key=f"{PENDING}probe", Body=b"1"))
+            self._has_written = True
         self._do(lambda: self._client.head_bucket(Bucket=self.bucket))
 
     def close(self) -> None:
