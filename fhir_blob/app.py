@@ -13,17 +13,17 @@ from threading import Event, Thread
 
 from flask import Flask
 
+from fhir_blob.access import ANYBODY
 from fhir_blob.access.credentials import Credentials
 from fhir_blob.api import edge, fhir, health, storage
 from fhir_blob.api.metrics import Metrics
 from fhir_blob.api.transfers import TransferGate
 from fhir_blob.blobs.accounts import open_accounts
 from fhir_blob.blobs.lifecycle import Lifecycle
-from fhir_blob.blobs.secrets import Keys
 from fhir_blob.blobs.seaweedfs import EmbeddedS3
+from fhir_blob.blobs.secrets import Keys
 from fhir_blob.errors import FhirError
 from fhir_blob.interactions import Context, Services, binary
-from fhir_blob.access import ANYBODY
 from fhir_blob.search.sql import SqlIndex
 from fhir_blob.settings import Settings, SettingsError, load
 from fhir_blob.store import Blob, Transaction

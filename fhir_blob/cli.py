@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fhir-blob", description="A FHIR R4 server for the resources that carry bytes.")
+    parser = argparse.ArgumentParser(
+        prog="fhir-blob", description="A FHIR R4 server for the resources that carry bytes."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _command(commands, "serve", _serve, "start the server; every setting is an environment variable")
     _command(commands, "init", _init, "make the database schema and the bucket, then end")

@@ -31,9 +31,13 @@ class Settings:
     max_transfers: int = setting(2, "Raw uploads and downloads of each process at a time; 503 beyond. Below `threads`.")
     public_url: str = setting("", "Base URL that clients see, without /fhir; default: from the request's Host.")
     data: Path = setting(Path("data"), "Folder of the embedded database, the embedded S3 and the keys.")
-    profiles: str = setting("", "A folder of further conformance resources (StructureDefinition, SearchParameter, ...).")
+    profiles: str = setting(
+        "", "A folder of further conformance resources (StructureDefinition, SearchParameter, ...)."
+    )
 
-    database: str = setting("", "Database URL (postgresql://user:password@host/name); default: SQLite in `data`.", secret=True)
+    database: str = setting(
+        "", "Database URL (postgresql://user:password@host/name); default: SQLite in `data`.", secret=True
+    )
     statement_timeout: float = setting(30.0, "Seconds that a database statement may take.")
 
     s3_endpoint: str = setting("", "S3 endpoint URL; empty with s3_bucket set: AWS.")
@@ -74,7 +78,9 @@ class Settings:
     default_count: int = setting(20, "Entries of a page when _count is not given.")
     max_count: int = setting(1000, "Most entries of a page.")
 
-    auth: str = setting("none", "none: everybody may do everything. required: users or tokens.", choices=("none", "required"))
+    auth: str = setting(
+        "none", "none: everybody may do everything. required: users or tokens.", choices=("none", "required")
+    )
     users: str = setting("", "HTTP Basic users: name=argon2 hash, separated by blanks (`fhir-blob hash`).", secret=True)
     tokens: str = setting("", "Bearer tokens: name=argon2 hash, separated by blanks.", secret=True)
     cors_origins: str = setting("*", "Origins of browser clients, separated by blanks.")

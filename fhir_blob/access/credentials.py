@@ -33,7 +33,9 @@ class Credentials:
         self._users = read_hashes("users", settings.users)
         self._tokens = read_hashes("tokens", settings.tokens)
         if self._required and not (self._users or self._tokens):
-            raise SettingsError("FHIR_BLOB_AUTH is 'required', but neither FHIR_BLOB_USERS nor FHIR_BLOB_TOKENS is set.")
+            raise SettingsError(
+                "FHIR_BLOB_AUTH is 'required', but neither FHIR_BLOB_USERS nor FHIR_BLOB_TOKENS is set."
+            )
         self._key = secrets.token_bytes(32)
         self._known: dict[bytes, str] = {}
         self._lock = Lock()
@@ -61,7 +63,9 @@ class Credentials:
         known = self._known.get(self._digest("token", value))
         if known is not None:
             return known
-        return next((name for name, hashed in self._tokens.items() if self._remember("token", name, hashed, value)), None)
+        return next(
+            (name for name, hashed in self._tokens.items() if self._remember("token", name, hashed, value)), None
+        )
 
     def _nobody(self, value: str) -> str | None:
         return None

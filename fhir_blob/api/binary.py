@@ -5,6 +5,7 @@ Source: https://hl7.org/fhir/R4/binary.html#rest
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Request
@@ -17,6 +18,9 @@ from fhir_blob.interactions import Answer, Context, binary, read
 from fhir_blob.interactions.binary import Upload
 from fhir_blob.interactions.content import Wanted, content
 from fhir_blob.operations import binary as operations
+
+Handler = Callable[[Request, Context, dict[str, str]], Answer]
+Route = tuple[str, dict[str, tuple[str, Handler]]]
 
 TYPE = "Binary"
 _JSON = {"application/json", "application/fhir+json", "text/json"}
@@ -70,7 +74,7 @@ def seconds_of(text: str) -> int:
     return int(text)
 
 
-ROUTES = (
+ROUTES: tuple[Route, ...] = (
     ("/Binary", {"POST": ("create", _create)}),
     ("/Binary/<id>", {"GET": ("read", _read), "PUT": ("update", _update)}),
     ("/Binary/<id>/_history/<version>", {"GET": ("vread", _vread)}),
@@ -130,8 +134,7 @@ def _wanted(request: Request) -> Wanted | None:
         return None
     return Wanted(
         lambda media_type: (
-            negotiation.takes_bytes(accept, media_type)
-            and not negotiation.is_fhir_wanted(accept, format, media_type)
+            negotiation.takes_bytes(accept, media_type) and not negotiation.is_fhir_wanted(accept, format, media_type)
         ),
         negotiation.takes_fhir(accept),
         lambda size: _range(request, size),
@@ -151,5 +154,3 @@ def _range(request: Request, size: int) -> tuple[int, int] | None:
     if found is None:
         raise ValueError("no byte in range")
     return found
-
-

@@ -51,7 +51,8 @@ def install(app: Flask, settings: Settings, metrics: Metrics) -> None:
 
 def _options(app: Flask) -> Response:
     """A preflight, or the question what can be done here."""
-    allowed = sorted({*request.url_rule.methods, "OPTIONS"}) if request.url_rule else _METHODS.split(", ")  # type: ignore[arg-type]
+    rule = request.url_rule
+    allowed = sorted({*(rule.methods or ()), "OPTIONS"}) if rule else _METHODS.split(", ")
     return Response(status=204, headers={"Allow": ", ".join(allowed)})
 
 

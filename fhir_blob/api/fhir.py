@@ -13,6 +13,7 @@ from fhir_blob.access import Request as Asked
 from fhir_blob.access import authorise
 from fhir_blob.access.credentials import Credentials
 from fhir_blob.api import binary, negotiation, requests
+from fhir_blob.api.binary import Handler, Route
 from fhir_blob.api.responses import respond
 from fhir_blob.errors import UnknownType
 from fhir_blob.fhir.definitions import definitions
@@ -24,8 +25,6 @@ from fhir_blob.interactions.history import history
 from fhir_blob.interactions.read import read, vread
 from fhir_blob.interactions.search import search
 from fhir_blob.interactions.update import update
-
-Handler = Callable[[Request, Context, dict[str, str]], Answer]
 
 
 def _capabilities(request: Request, context: Context, at: dict[str, str]) -> Answer:
@@ -60,8 +59,6 @@ def _history(request: Request, context: Context, at: dict[str, str]) -> Answer:
 def _search(request: Request, context: Context, at: dict[str, str]) -> Answer:
     return search(context, at["type"], requests.pairs(request, context.services))
 
-
-Route = tuple[str, dict[str, tuple[str, Handler]]]
 
 # URL pattern -> method -> (interaction, handler). A pattern that names a type goes before the general one.
 ROUTES: tuple[Route, ...] = (

@@ -156,4 +156,6 @@ def _issue(issue: Issue) -> dict[str, object]:
 def refusal(error: FhirError) -> Response:
     """The error as its status and OperationOutcome."""
     headers = {"X-Content-Type-Options": "nosniff", "Vary": "Accept, Prefer", **error.headers}
-    return Response(outcome(error.issues), error.status, headers, content_type=f"{negotiation.FHIR_JSON}; charset=utf-8")
+    return Response(
+        outcome(error.issues), error.status, headers, content_type=f"{negotiation.FHIR_JSON}; charset=utf-8"
+    )

@@ -118,5 +118,3 @@ def _json(document: Mapping[str, Any], status: int = 200) -> Response:
 
 def _url(signed: SignedUrl) -> Response:
     return _json({"url": signed.url})
-
-

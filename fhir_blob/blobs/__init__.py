@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-
 # Keys that the server alone writes: where uploads arrive, and where completed bytes stay.
 PENDING, OBJECTS = "pending/", "objects/"
 RESERVED = (PENDING, OBJECTS)

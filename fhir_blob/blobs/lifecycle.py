@@ -1,11 +1,11 @@
 """The life of a Binary's bytes: pending -> verifying -> available | rejected -> deleting -> deleted.
 
- - Every key is named in a committed row before a byte exists under it.
- - PUT URLs name `pending_key` alone; `object_key` is written by the server, fresh for each attempt,
-   never signed for PUT: bytes that were completed cannot change, though a URL be replayed.
- - Completing leases the row, hashes what is there under the ETag it saw, copies under that same
-   ETag, and commits; whoever lost the lease meanwhile gives its copy up.
- - Nothing here talks to S3 inside a transaction. What is to be erased is a task of the outbox.
+- Every key is named in a committed row before a byte exists under it.
+- PUT URLs name `pending_key` alone; `object_key` is written by the server, fresh for each attempt,
+  never signed for PUT: bytes that were completed cannot change, though a URL be replayed.
+- Completing leases the row, hashes what is there under the ETag it saw, copies under that same
+  ETag, and commits; whoever lost the lease meanwhile gives its copy up.
+- Nothing here talks to S3 inside a transaction. What is to be erased is a task of the outbox.
 """
 
 from __future__ import annotations
@@ -321,7 +321,9 @@ class Lifecycle:
 
     def _erase_pending(self, transaction: Transaction, blob: Blob, now: int, *, ends: bool = False) -> None:
         """Now, and again when no URL can be replayed and no upload begun before can still be running."""
-        last_url = max(blob.upload_until, now + (self._settings.put_url_seconds + self._settings.url_window_seconds) * SECOND)
+        last_url = max(
+            blob.upload_until, now + (self._settings.put_url_seconds + self._settings.url_window_seconds) * SECOND
+        )
         transaction.enqueue(_erasing(blob, blob.pending_key, not_before=now, ends=ends))
         transaction.enqueue(
             _erasing(blob, blob.pending_key, not_before=last_url + self._settings.upload_seconds * SECOND)

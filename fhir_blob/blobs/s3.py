@@ -7,9 +7,10 @@ above one part go up in parts, so memory stays flat; a write that fails leaves n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from fhir_blob.blobs import PENDING, Download, ObjectInfo, SignedUrl
 from fhir_blob.blobs.signing import Credentials, Endpoint, presign
@@ -18,15 +19,14 @@ from fhir_blob.errors import BodyTruncated, Conflict, Unavailable
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-T = TypeVar("T")
-
 _PART = 8 * 1024 * 1024
 _MOST_PARTS = 10_000
 _COPY_LIMIT = 5 * 1024**3
 _COPY_PART = 512 * 1024 * 1024
-_MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchBucket", "NoSuchUpload"}
-_CHANGED = {"412", "PreconditionFailed"}
-_UNKNOWN = {"NotImplemented", "MethodNotAllowed", "501", "405"}
+_MISSING = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchBucket", "NoSuchUpload"})
+_THERE_ALREADY = frozenset({"BucketAlreadyOwnedByYou"})
+_CHANGED = frozenset({"412", "PreconditionFailed"})
+_UNKNOWN = frozenset({"NotImplemented", "MethodNotAllowed", "501", "405"})
 
 
 class S3BlobStore:
@@ -80,110 +80,60 @@ class S3BlobStore:
 
     def ensure_bucket(self, cors_origins: Sequence[str]) -> None:
         bucket = self.bucket
-        if self._found(lambda: self._client.head_bucket(Bucket=bucket)) is None:
-            place: Any = {"CreateBucketConfiguration": {"LocationConstraint": self._region}}
+        if self._do("head_bucket", but=_MISSING, Bucket=bucket) is None:
+            place = {"CreateBucketConfiguration": {"LocationConstraint": self._region}}
             more = {} if self._region == "us-east-1" or self._endpoint else place
-            self._do(lambda: self._client.create_bucket(Bucket=bucket, **more), but={"BucketAlreadyOwnedByYou"})
-        rule: Any = {
+            self._do("create_bucket", but=_THERE_ALREADY, Bucket=bucket, **more)
+        rule = {
             "AllowedOrigins": list(cors_origins) or ["*"],
             "AllowedMethods": ["GET", "HEAD", "PUT", "POST", "DELETE"],
             "AllowedHeaders": ["*"],
             "ExposeHeaders": ["ETag", "Content-Length", "Content-Range", "Accept-Ranges"],
             "MaxAgeSeconds": 3000,
         }
-        rules: Any = {"CORSRules": [rule]}
-        self._do(lambda: self._client.put_bucket_cors(Bucket=bucket, CORSConfiguration=rules), but=_UNKNOWN)
+        self._do("put_bucket_cors", but=_UNKNOWN, Bucket=bucket, CORSConfiguration={"CORSRules": [rule]})
 
     def head(self, bucket: str, key: str) -> ObjectInfo | None:
-        found = self._found(lambda: self._client.head_object(Bucket=bucket, Key=key))
+        found = self._do("head_object", but=_MISSING, Bucket=bucket, Key=key)
         return None if found is None else _info(key, found)
 
     def open(
         self, bucket: str, key: str, *, start: int = 0, end: int | None = None, if_match: str | None = None
     ) -> Download | None:
-        more: Any = {"IfMatch": if_match} if if_match else {}
+        more = {"IfMatch": if_match} if if_match else {}
         if start or end is not None:
             more["Range"] = f"bytes={start}-{'' if end is None else end}"
-        found = self._found(lambda: self._client.get_object(Bucket=bucket, Key=key, **more))
+        found = self._do("get_object", but=_MISSING, Bucket=bucket, Key=key, **more)
         return None if found is None else _Download(self, _info(key, found), found)
 
     def put(self, bucket: str, key: str, chunks: Iterable[bytes], *, size: int, content_type: str) -> ObjectInfo:
         parts = _parts(chunks, size, max(_PART, -(-size // _MOST_PARTS)))
-        if size <= _PART:
-            body = next(parts, b"")
-            found: Any = self._do(
-                lambda: self._client.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
-            )
-            return ObjectInfo(key, size, found["ETag"], content_type, found.get("VersionId", ""))
-        return self._in_parts(
-            bucket,
-            key,
-            content_type,
-            size,
-            lambda upload: (
-                self._do(
-                    lambda: self._client.upload_part(
-                        Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=part
-                    )
-                )["ETag"]
-                for number, part in enumerate(parts, 1)
-            ),
-        )
+        if size > _PART:
+            return self._in_parts(bucket, key, content_type, size, lambda upload: self._sent(upload, parts))
+        found = self._do("put_object", Bucket=bucket, Key=key, Body=next(parts, b""), ContentType=content_type)
+        return ObjectInfo(key, size, found["ETag"], content_type, found.get("VersionId", ""))
 
     def copy(self, bucket: str, source: str, target: str, *, etag: str, size: int, content_type: str) -> ObjectInfo:
-        origin: Any = {"Bucket": bucket, "Key": source}
-        if size <= _COPY_LIMIT:
-            found: Any = self._do(
-                lambda: self._client.copy_object(
-                    Bucket=bucket,
-                    Key=target,
-                    CopySource=origin,
-                    CopySourceIfMatch=etag,
-                    MetadataDirective="REPLACE",
-                    ContentType=content_type,
-                )
-            )
-            return ObjectInfo(target, size, found["CopyObjectResult"]["ETag"], content_type, found.get("VersionId", ""))
-        return self._in_parts(
-            bucket,
-            target,
-            content_type,
-            size,
-            lambda upload: (
-                self._do(
-                    lambda: self._client.upload_part_copy(
-                        Bucket=bucket,
-                        Key=target,
-                        UploadId=upload,
-                        PartNumber=number,
-                        CopySource=origin,
-                        CopySourceIfMatch=etag,
-                        CopySourceRange=f"bytes={start}-{min(start + _COPY_PART, size) - 1}",
-                    )
-                )["CopyPartResult"]["ETag"]
-                for number, start in enumerate(range(0, size, _COPY_PART), 1)
-            ),
-        )
+        origin = {"CopySource": {"Bucket": bucket, "Key": source}, "CopySourceIfMatch": etag}
+        if size > _COPY_LIMIT:
+            return self._in_parts(bucket, target, content_type, size, lambda upload: self._copied(upload, origin, size))
+        given = {"Bucket": bucket, "Key": target, "MetadataDirective": "REPLACE", "ContentType": content_type}
+        found = self._do("copy_object", **given, **origin)
+        return ObjectInfo(target, size, found["CopyObjectResult"]["ETag"], content_type, found.get("VersionId", ""))
 
     def delete(self, bucket: str, key: str) -> None:
         if not self._is_versioned(bucket):
-            self._do(lambda: self._client.delete_object(Bucket=bucket, Key=key), but=_MISSING)
+            self._do("delete_object", but=_MISSING, Bucket=bucket, Key=key)
             return
-        page: Any = self._do(lambda: self._client.list_object_versions(Bucket=bucket, Prefix=key))
+        page = self._do("list_object_versions", Bucket=bucket, Prefix=key)
         for each in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
             if each["Key"] == key:
-                version = each["VersionId"]
-                self._do(
-                    lambda version=version: self._client.delete_object(Bucket=bucket, Key=key, VersionId=version),
-                    but=_MISSING,
-                )
+                self._do("delete_object", but=_MISSING, Bucket=bucket, Key=key, VersionId=each["VersionId"])
 
     def list(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
-        token: Any = {}
+        token: dict[str, str] = {}
         while True:
-            page: Any = self._do(
-                lambda token=token: self._client.list_objects_v2(Bucket=bucket, Prefix=prefix, **token)
-            )
+            page = self._do("list_objects_v2", Bucket=bucket, Prefix=prefix, **token)
             for each in page.get("Contents", ()):
                 modified = int(each["LastModified"].timestamp() * 1_000_000)
                 yield ObjectInfo(each["Key"], each["Size"], each["ETag"], modified=modified)
@@ -194,9 +144,9 @@ class S3BlobStore:
     def ping(self) -> None:
         """The first one writes: SeaweedFS reads some seconds before it takes anything."""
         if not self._has_written:
-            self._do(lambda: self._client.put_object(Bucket=self.bucket, Key=f"{PENDING}probe", Body=b"1"))
+            self._do("put_object", Bucket=self.bucket, Key=f"{PENDING}probe", Body=b"1")
             self._has_written = True
-        self._do(lambda: self._client.head_bucket(Bucket=self.bucket))
+        self._do("head_bucket", Bucket=self.bucket)
 
     def close(self) -> None:
         if "_client" in self.__dict__:
@@ -237,41 +187,47 @@ class S3BlobStore:
 
     def _is_versioned(self, bucket: str) -> bool:
         if bucket not in self._versioned:
-            found: Any = self._do(lambda: self._client.get_bucket_versioning(Bucket=bucket), but=_UNKNOWN) or {}
+            found = self._do("get_bucket_versioning", but=_UNKNOWN, Bucket=bucket) or {}
             self._versioned[bucket] = bool(found.get("Status"))
         return self._versioned[bucket]
 
+    def _sent(self, upload: Mapping[str, str], parts: Iterable[bytes]) -> Iterator[str]:
+        """The ETags of an upload's parts, as they are sent."""
+        for number, part in enumerate(parts, 1):
+            yield self._do("upload_part", **upload, PartNumber=number, Body=part)["ETag"]
+
+    def _copied(self, upload: Mapping[str, str], origin: Mapping[str, Any], size: int) -> Iterator[str]:
+        for number, start in enumerate(range(0, size, _COPY_PART), 1):
+            span = f"bytes={start}-{min(start + _COPY_PART, size) - 1}"
+            found = self._do("upload_part_copy", **upload, **origin, PartNumber=number, CopySourceRange=span)
+            yield found["CopyPartResult"]["ETag"]
+
     def _in_parts(
-        self, bucket: str, key: str, content_type: str, size: int, etags: Callable[[str], Iterable[str]]
+        self,
+        bucket: str,
+        key: str,
+        content_type: str,
+        size: int,
+        etags: Callable[[Mapping[str, str]], Iterable[str]],
     ) -> ObjectInfo:
         """A multipart upload of the parts whose ETags are given; aborted when one of them fails."""
-        begun: Any = self._do(
-            lambda: self._client.create_multipart_upload(Bucket=bucket, Key=key, ContentType=content_type)
-        )
-        upload = begun["UploadId"]
+        begun = self._do("create_multipart_upload", Bucket=bucket, Key=key, ContentType=content_type)
+        upload = {"Bucket": bucket, "Key": key, "UploadId": begun["UploadId"]}
         try:
-            made: Any = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags(upload), 1)]
-            done: Any = self._do(
-                lambda: self._client.complete_multipart_upload(
-                    Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": made}
-                )
-            )
+            made = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags(upload), 1)]
+            done = self._do("complete_multipart_upload", **upload, MultipartUpload={"Parts": made})
         except BaseException:
-            self._do(
-                lambda: self._client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload), but=_MISSING
-            )
+            self._do("abort_multipart_upload", but=_MISSING, **upload)
             raise
         return ObjectInfo(key, size, done["ETag"], content_type, done.get("VersionId", ""))
 
-    def _found(self, call: Callable[[], T]) -> T | None:
-        return self._do(call, but=_MISSING)
-
-    def _do(self, call: Callable[[], T], *, but: set[str] | frozenset[str] = frozenset()) -> Any:
-        """The call's result, None for the error codes of `but`; what S3 cannot do now is Unavailable."""
-        from botocore.exceptions import BotoCoreError, ClientError
+    def _do(self, operation: str, *, but: Any = frozenset(), **arguments: Any) -> Any:
+        """What S3 answers to a boto3 operation; None for the error codes of `but`."""
+        from botocore.exceptions import ClientError
 
         try:
-            return call()
+            with self.reaching():
+                return getattr(self._client, operation)(**arguments)
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
             if code in but:
@@ -279,7 +235,15 @@ class S3BlobStore:
             if code in _CHANGED:
                 raise Conflict("The object in S3 has changed meanwhile.") from error
             raise Unavailable(f"The S3 account {self.account!r} answers {code or 'an error'}.") from error
-        except BotoCoreError as error:
+
+    @contextmanager
+    def reaching(self) -> Iterator[None]:
+        """What cannot reach S3, or not in time, is Unavailable."""
+        from botocore.exceptions import BotoCoreError, HTTPClientError
+
+        try:
+            yield
+        except (BotoCoreError, HTTPClientError) as error:
             raise Unavailable(f"The S3 account {self.account!r} is out of reach.") from error
 
 
@@ -294,7 +258,8 @@ class _Download:
     def chunks(self, size: int = 262_144) -> Iterator[bytes]:
         left = self.length
         while left > 0:
-            chunk: bytes = self._store._do(lambda: self._body.read(min(size, left)))
+            with self._store.reaching():
+                chunk: bytes = self._body.read(min(size, left))
             if not chunk:
                 raise Unavailable("S3 ended an object early.")
             left -= len(chunk)

@@ -26,7 +26,9 @@ class SweepReport:
     def text(self) -> str:
         did = "erased" if self.erased else "found, nothing erased (--erase does)"
         lines = [f"uploads never completed: {len(self.uploads)}, objects unknown: {len(self.objects)}: {did}"]
-        return "\n".join([*lines, *(f"  upload {each}" for each in self.uploads), *(f"  {each}" for each in self.objects)])
+        return "\n".join(
+            [*lines, *(f"  upload {each}" for each in self.uploads), *(f"  {each}" for each in self.objects)]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,9 @@ class Sweep:
         found = []
         for prefix in (PENDING, OBJECTS):
             for each in self.bucket.list(self.bucket.bucket, prefix):
-                if each.modified < before and not self.store.knows_object(self.bucket.account, self.bucket.bucket, each.key):
+                if each.modified < before and not self.store.knows_object(
+                    self.bucket.account, self.bucket.bucket, each.key
+                ):
                     found.append(each.key)
                     if not dry_run:
                         self.bucket.delete(self.bucket.bucket, each.key)

@@ -77,7 +77,9 @@ def _by_tree(node: Any, tree: Mapping[str, Any]) -> Iterator[Place]:
         value = node.get(name)
         if value is None:
             continue
-        holders = [(value, at) for at in range(len(value))] if isinstance(value, list) else [(node, name)]
+        holders: list[tuple[Any, Any]] = (
+            [(value, at) for at in range(len(value))] if isinstance(value, list) else [(node, name)]
+        )
         for container, key in holders:
             if not isinstance(container[key], dict):
                 continue
@@ -166,7 +168,8 @@ def splice(body: bytes, slots: Sequence[Slot], answer: Callable[[Link, dict[str,
 
     An Attachment inside the extension of another is answered first.
     """
-    parts, at, number = [], 0, 0
+    parts: list[bytes] = []
+    at, number = 0, 0
     while number < len(slots):
         slot, inner = slots[number], number + 1
         while inner < len(slots) and slots[inner].start < slot.end:

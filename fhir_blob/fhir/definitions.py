@@ -161,9 +161,7 @@ def _read(name: str) -> dict[str, Any]:
 
 def _parameter(code: str, row: list[Any]) -> SearchParameter:
     type, expression, targets, components, url = row
-    return SearchParameter(
-        code, type, expression, tuple(targets), tuple(Component(*each) for each in components), url
-    )
+    return SearchParameter(code, type, expression, tuple(targets), tuple(Component(*each) for each in components), url)
 
 
 def _element(name: str, row: list[Any]) -> Element:

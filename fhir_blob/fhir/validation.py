@@ -152,9 +152,7 @@ class _Walk:
         else:
             self.object(value, field.type, at)
 
-    def _extended(
-        self, owner: Mapping[str, Any], name: str, value: Any, fields: Mapping[str, _Field], at: _At
-    ) -> None:
+    def _extended(self, owner: Mapping[str, Any], name: str, value: Any, fields: Mapping[str, _Field], at: _At) -> None:
         """A property beside a primitive: `_birthDate` holds the id and extensions of `birthDate`."""
         field = fields.get(name[1:]) if name[:1] == "_" else None
         if field is None or field.check is None:
@@ -192,7 +190,9 @@ def _structure(type: str) -> _Structure:
 def _fields(owner: str, element: Element) -> list[_Field]:
     stem = element.name.removesuffix("[x]")
     is_choice = stem != element.name
-    codes = frozenset(definitions().codes(element.codes)) if element.codes and element.types == ("code",) else frozenset()
+    codes = (
+        frozenset(definitions().codes(element.codes)) if element.codes and element.types == ("code",) else frozenset()
+    )
     return [
         _Field(
             name=stem + type[0].upper() + type[1:] if is_choice else stem,

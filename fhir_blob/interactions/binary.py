@@ -20,7 +20,6 @@ from fhir_blob.interactions.incoming import Draft
 from fhir_blob.interactions.update import replaced, same_id
 from fhir_blob.store import Blob, Transaction, Version
 
-
 T = TypeVar("T")
 
 
@@ -136,9 +135,7 @@ def _draft(context: Context, resource: dict[str, Any], id: str, link: Link) -> D
     return incoming.binary_draft(context, dict(resource), id, link)
 
 
-def _create(
-    context: Context, id: str, resource: dict[str, Any], written: Blob | None, as_data: bool | None
-) -> Answer:
+def _create(context: Context, id: str, resource: dict[str, Any], written: Blob | None, as_data: bool | None) -> Answer:
     content_type = resource["contentType"]
     drafted = _draft(context, resource, id, Link(id, 1, bool(as_data)))
     blob = written or _offer(context, id, content_type, 1)
@@ -172,9 +169,7 @@ def _update(
         kept = as_data if written or current is None else _came_as_data(current)
         slots = (replace(drafted.slots[0], link=Link(id, number, bool(kept))),)
         version = replace(drafted, slots=slots).version(number, context.services.clock(), "PUT")
-        version = transaction.put(
-            version, drafted.entries, expected=None if current is None else current.version
-        )
+        version = transaction.put(version, drafted.entries, expected=None if current is None else current.version)
         return version, not there
 
     version, created = _kept(context, written, work)

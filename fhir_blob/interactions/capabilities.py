@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from fhir_blob import __version__
+from fhir_blob.fhir import codec
 from fhir_blob.fhir.definitions import definitions
 from fhir_blob.interactions import Answer, Context
-from fhir_blob.fhir import codec
 
 TYPE_INTERACTIONS = (
     "create", "read", "vread", "update", "delete", "history-instance", "history-type", "search-type",

@@ -99,5 +99,3 @@ def _close(download: Download, leave: Callable[[], None]) -> None:
         download.close()
     finally:
         leave()
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import orjson
 
@@ -55,7 +56,7 @@ def _whole(name: str, value: str) -> int:
 def _entry(context: Context, version: Version, body: bytes) -> bytes:
     """fullUrl, the resource unless it is a deletion, and the request that made the version."""
     url = f"{version.type}/{version.id}"
-    entry = {
+    entry: dict[str, Any] = {
         "fullUrl": f"{context.base}/{url}",
         "request": {"method": version.method, "url": version.type if version.method == "POST" else url},
         "response": {
@@ -65,7 +66,7 @@ def _entry(context: Context, version: Version, body: bytes) -> bytes:
         },
     }
     if not version.deleted:
-        entry["resource"] = orjson.Fragment(body)  # type: ignore[assignment]
+        entry["resource"] = orjson.Fragment(body)
     return orjson.dumps(entry)
 
 

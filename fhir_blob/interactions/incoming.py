@@ -21,7 +21,6 @@ from fhir_blob.interactions.links import Links
 from fhir_blob.search.extraction import extract
 from fhir_blob.store import Blob, IndexEntries, Method, Transaction, Version
 
-
 T = TypeVar("T")
 
 
@@ -138,7 +137,7 @@ def _look_at(context: Context, links: Links, work: _Work, place: Place, *, owner
     attachment = place.attachment
     attachments.strip(attachment)
     if "data" in attachment:
-        link = _from_data(context, links, work, attachment, owner)
+        link: Link | None = _from_data(context, links, work, attachment, owner)
     elif "url" in attachment:
         link = _from_url(links, work, attachment)
     elif context.offer_uploads and "contentType" in attachment:

@@ -164,9 +164,7 @@ def _extensions(context: Context, blob: Blob) -> list[dict[str, Any]]:
 
 
 def _put_extensions(context: Context, blob: Blob) -> list[dict[str, Any]]:
-    signed = context.services.lifecycle.signed_put(
-        context.tenant, blob, bind_content_type=context.bind_content_type
-    )
+    signed = context.services.lifecycle.signed_put(context.tenant, blob, bind_content_type=context.bind_content_type)
     return [
         {"url": attachments.PUT_URL, "valueUrl": signed.url},
         {"url": attachments.EXPIRES, "valueInstant": instant(signed.expires)},

@@ -97,7 +97,9 @@ def _checked(context: Context, account: str, bucket: str, filename: str) -> Blob
     """The account's store. BadParameter for a name that S3 would not keep, or that is the server's own."""
     store = context.services.accounts.store(context.tenant, account)
     if not filename or len(filename.encode()) > 900 or _CONTROL.search(filename) or filename.endswith("/"):
-        raise BadParameter(f"filename cannot be {filename[:200]!r}: it takes 1 to 900 bytes without control characters.")
+        raise BadParameter(
+            f"filename cannot be {filename[:200]!r}: it takes 1 to 900 bytes without control characters."
+        )
     if filename.startswith(RESERVED) or any(part in ("", ".", "..") for part in filename.split("/")):
         raise BadParameter(f"filename cannot be {filename[:200]!r}: that part of the bucket is the server's own.")
     return store

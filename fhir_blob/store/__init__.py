@@ -225,7 +225,9 @@ class ResourceStore(Protocol):
     def postpone(self, task: Task, *, not_before: int, error: str) -> None:
         """The task failed; it comes again."""
 
-    def blobs_in_state(self, state: BlobState, *, before: int, limit: int, after: str = "") -> tuple[tuple[str, Blob], ...]:
+    def blobs_in_state(
+        self, state: BlobState, *, before: int, limit: int, after: str = ""
+    ) -> tuple[tuple[str, Blob], ...]:
         """(tenant, blob) created before that time, in order of id, those with id > after."""
 
     def knows_object(self, account: str, bucket: str, key: str) -> bool:

@@ -16,8 +16,8 @@ from fhir_blob.store.tables import account, blob, blob_reference, outbox
 _p, _b = bindparam, blob.c
 _NAMES = tuple(each.name for each in fields(Blob))
 _COLUMNS = tuple(_b[name] for name in _NAMES)
-_GONE = [literal_column("'deleting'"), literal_column("'deleted'")]
-_UNFINISHED = [literal_column("'pending'"), literal_column("'verifying'")]
+_GONE: list[Any] = [literal_column("'deleting'"), literal_column("'deleted'")]
+_UNFINISHED: list[Any] = [literal_column("'pending'"), literal_column("'verifying'")]
 
 
 def _select(*conditions: Any) -> Any:
@@ -74,9 +74,7 @@ _REFERRERS = Statement(
     .order_by(_f.type, _f.id)
     .limit(100)
 )
-_UNREFER = Statement(
-    delete(blob_reference).where(_f.tenant == _p("tenant"), _f.type == _p("type"), _f.id == _p("id"))
-)
+_UNREFER = Statement(delete(blob_reference).where(_f.tenant == _p("tenant"), _f.type == _p("type"), _f.id == _p("id")))
 _REFER = Statement(
     insert(blob_reference).values({name: _p(name) for name in ("tenant", "binary_id", "type", "id", "version")})
 )
@@ -95,9 +93,7 @@ _ENQUEUE = Statement(
 )
 _FINISH = Statement(delete(outbox).where(_o.task == _p("of_task")))
 _POSTPONE = Statement(
-    update(outbox)
-    .where(_o.task == _p("of_task"))
-    .values(not_before=_p("not_before"), lease_until=0, error=_p("error"))
+    update(outbox).where(_o.task == _p("of_task")).values(not_before=_p("not_before"), lease_until=0, error=_p("error"))
 )
 
 _a = account.c
@@ -155,7 +151,9 @@ def of_many(
     """One statement for all: the rows of those Binaries, of which the highest version wanted is taken."""
     ids = sorted({binary_id for binary_id, _ in wanted})
     found: dict[str, list[Blob]] = {}
-    for row in session.run(_of_ids(len(ids)), {"tenant": tenant} | {f"id{n}": id for n, id in enumerate(ids)}).fetchall():
+    for row in session.run(
+        _of_ids(len(ids)), {"tenant": tenant} | {f"id{n}": id for n, id in enumerate(ids)}
+    ).fetchall():
         each = Blob(*row)
         found.setdefault(each.binary_id, []).append(each)
     chosen = {key: _chosen(found.get(key[0], []), key[1]) for key in wanted}
@@ -169,15 +167,13 @@ def _chosen(rows: list[Blob], version: int | None) -> Blob | None:
 
 @lru_cache
 def _of_ids(count: int) -> Statement:
-    ids = [_p(f"id{number}") for number in range(count)]
+    ids: list[Any] = [_p(f"id{number}") for number in range(count)]
     return Statement(
         _select(_b.binary_id.in_(ids), _b.version.is_not(None), _b.state.not_in(_GONE)).order_by(_b.version)
     )
 
 
-def in_state(
-    session: Session, state: BlobState, before: int, limit: int, after: str
-) -> tuple[tuple[str, Blob], ...]:
+def in_state(session: Session, state: BlobState, before: int, limit: int, after: str) -> tuple[tuple[str, Blob], ...]:
     given = {"state": state, "before": before, "after": after, "limit": limit}
     return tuple((row[0], Blob(*row[1:])) for row in session.run(_IN_STATE, given).fetchall())
 
@@ -246,7 +242,7 @@ def _claim(is_postgresql: bool, count: int) -> Statement:
 
 
 def _is_due(count: int) -> tuple[Any, ...]:
-    kinds = [_p(f"kind{number}") for number in range(count)]
+    kinds: list[Any] = [_p(f"kind{number}") for number in range(count)]
     return _o.kind.in_(kinds), _o.not_before <= _p("now"), _o.lease_until <= _p("now")
 
 
@@ -260,7 +256,7 @@ def postpone(session: Session, task: Task, not_before: int, error: str) -> None:
 
 def account_by_id(session: Session, tenant: str, id: str) -> Account | None:
     row = session.run(_ACCOUNT, {"tenant": tenant, "id": id}).fetchone()
-    return None if row is None else Account(*row[:4], secret=bytes(row[4]))
+    return None if row is None else Account(row[0], row[1], row[2], row[3], bytes(row[4]))
 
 
 def account_ids(session: Session, tenant: str) -> tuple[str, ...]:

@@ -205,7 +205,7 @@ class PostgresqlDatabase:
 
     def __init__(self, url: str, *, statement_timeout: float) -> None:
         self.url = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-        self.dialect: Dialect = postgresql.dialect()
+        self.dialect: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
         self.statement_timeout = statement_timeout
         self._sessions = _Sessions(self._connect)
 

@@ -40,9 +40,7 @@ def open_store(url: str, *, statement_timeout: float) -> SqlStore:
 class SqlStore:
     def __init__(self, database: SqliteDatabase | PostgresqlDatabase) -> None:
         self._database = database
-        self._writer = (
-            _GroupWriter(database) if isinstance(database, SqliteDatabase) else _RetryingWriter(database)
-        )
+        self._writer = _GroupWriter(database) if isinstance(database, SqliteDatabase) else _RetryingWriter(database)
 
     @contextmanager
     def read(self, tenant: str) -> Iterator[SqlTransaction]:
@@ -225,7 +223,7 @@ class _GroupWriter:
                 finally:
                     if session.driver.in_transaction:
                         session.driver.execute("ROLLBACK")
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - every waiting thread has to hear of it
             for each in group:
                 each.error = each.error or error
         finally:
@@ -238,7 +236,7 @@ class _GroupWriter:
             each.result = each.work(session)
         except (StorageFull, Unavailable):
             raise  # the database itself: SQLite may have rolled everything back
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it is raised in the thread whose work it was
             each.error = error
             session.execute("ROLLBACK TO work")
         session.execute("RELEASE work")

@@ -27,23 +27,21 @@ _VERSION = Statement(
         _v.tenant == _p("tenant"), _v.type == _p("type"), _v.id == _p("id"), _v.version == _p("version")
     )
 )
-_XID = literal_column("pg_current_xact_id()::text::bigint")
-_VALUES = {
+_XID: Any = literal_column("pg_current_xact_id()::text::bigint")
+_VALUES: dict[str, Any] = {
     name: _p(name) for name in ("tenant", "type", "id", "version", "last_updated", "method", "body", "slots")
 }
 _APPEND = {
     False: Statement(insert(resource_version).values(**_VALUES).returning(_v.seq)),
     True: Statement(insert(resource_version).values(**_VALUES, xid=_XID).returning(_v.seq)),
 }
-_STATE = {name: _p(name) for name in ("version", "last_updated", "deleted", "seq")}
+_STATE: dict[str, Any] = {name: _p(name) for name in ("version", "last_updated", "deleted", "seq")}
 _BEGIN = Statement(
     insert(resource).values(tenant=_p("tenant"), type=_p("type"), id=_p("id"), **_STATE).returning(_r.rid)
 )
 _ADVANCE = Statement(
     update(resource)
-    .where(
-        _r.tenant == _p("of_tenant"), _r.type == _p("of_type"), _r.id == _p("of_id"), _r.version == _p("expected")
-    )
+    .where(_r.tenant == _p("of_tenant"), _r.type == _p("of_type"), _r.id == _p("of_id"), _r.version == _p("expected"))
     .values(**_STATE)
     .returning(_r.rid)
 )
@@ -83,9 +81,7 @@ def put(session: Session, tenant: str, new: Version, entries: IndexEntries, expe
         for statement in _UNINDEX:
             session.run(statement, {"of_rid": rid})
     _index(session, tenant, new.type, rid, entries)
-    return Version(
-        new.type, new.id, new.version, new.last_updated, new.method, new.body, new.slots, seq, rid
-    )
+    return Version(new.type, new.id, new.version, new.last_updated, new.method, new.body, new.slots, seq, rid)
 
 
 def _first(row: tuple[Any, ...] | None) -> int:

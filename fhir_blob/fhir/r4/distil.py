@@ -1,11 +1,11 @@
 """Distils the official R4 package into the JSON beside this file: `make definitions`.
 
- - elements.json: {structure: {element: [types, min, max, summary, codes]}}, a structure being a type or
-   the path of a backbone element; `codes` names the value set of a required binding.
- - search.json: {type: {code: [type, expression, targets, components, url]}}, a component being
-   [type, expression].
- - codes.json: {value set: [codes]} of the required bindings that can be enumerated.
- - compartments.json: {compartment: {type: [search parameters]}}.
+- elements.json: {structure: {element: [types, min, max, summary, codes]}}, a structure being a type or
+  the path of a backbone element; `codes` names the value set of a required binding.
+- search.json: {type: {code: [type, expression, targets, components, url]}}, a component being
+  [type, expression].
+- codes.json: {value set: [codes]} of the required bindings that can be enumerated.
+- compartments.json: {compartment: {type: [search parameters]}}.
 """
 
 from __future__ import annotations
@@ -187,9 +187,7 @@ def _alternatives(expression: str) -> Iterable[str]:
 
 def _compartments(found: Resources) -> dict[str, dict[str, list[str]]]:
     return {
-        each["code"]: {
-            resource["code"]: resource["param"] for resource in each["resource"] if resource.get("param")
-        }
+        each["code"]: {resource["code"]: resource["param"] for resource in each["resource"] if resource.get("param")}
         for each in _of(found, "CompartmentDefinition")
         if "-example" not in each["id"]
     }
