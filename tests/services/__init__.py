@@ -39,9 +39,8 @@ def postgresql_program(name: str) -> Path:
 
 
 def newman() -> Path:
-    """newman, as `make services` installs it; where Node is not, nobody misses it."""
-    if shutil.which("npm") is None:
-        pytest.skip("newman needs Node with npm")
+    """newman, as `make services` installs it."""
+    _need_npm("newman")
     program = SERVICES / "newman" / "node_modules" / ".bin" / "newman"
     if not program.exists():
         absent("newman")
@@ -54,3 +53,18 @@ def r4_package() -> Path:
     if not package.exists():
         absent("The R4 package")
     return package
+
+
+def r4_examples() -> Path:
+    """The official hl7.fhir.r4.examples package."""
+    _need_npm("The package of R4's examples")
+    package = SERVICES / "hl7.fhir.r4.examples-4.0.1.tgz"
+    if not package.exists():
+        absent("The package of R4's examples")
+    return package
+
+
+def _need_npm(what: str) -> None:
+    """What npm brings is missed by nobody where npm is not, not even with CI=true."""
+    if shutil.which("npm") is None:
+        pytest.skip(f"{what} needs Node with npm")
