@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import atexit
 import ipaddress
-import logging
-import sys
 import time
 import uuid
 from dataclasses import replace
@@ -16,6 +14,7 @@ from flask import Flask
 from fhir_blob.access import ANYBODY
 from fhir_blob.access.credentials import Credentials
 from fhir_blob.api import edge, fhir, health, storage
+from fhir_blob.api.logs import Log
 from fhir_blob.api.metrics import Metrics
 from fhir_blob.api.transfers import TransferGate
 from fhir_blob.blobs.accounts import open_accounts
@@ -29,8 +28,6 @@ from fhir_blob.settings import Settings, SettingsError, load
 from fhir_blob.store import Blob, Transaction
 from fhir_blob.store.sql import migrate, open_store
 
-log = logging.getLogger("fhir_blob")
-
 
 def create_app(settings: Settings | None = None) -> Flask:
     """A Flask application with all parts running; the embedded S3 is started where no other is set."""
@@ -38,20 +35,19 @@ def create_app(settings: Settings | None = None) -> Flask:
     check(settings)
     settings = with_s3(settings)
     migrate(settings.database_url)
-    services = wire(settings)
-    start_worker(services)
-    return application(services)
+    services, log = wire(settings), Log(settings.log_level)
+    start_worker(services, log)
+    return application(services, log)
 
 
-def application(services: Services) -> Flask:
+def application(services: Services, log: Log) -> Flask:
     """The routes and their edge around the services."""
     app = Flask("fhir_blob", static_folder=None)
-    app.url_map.strict_slashes = False
     metrics, credentials = Metrics(), Credentials(services.settings)
     app.register_blueprint(fhir.blueprint(services, credentials), url_prefix="/fhir")
     app.register_blueprint(storage.blueprint(services, credentials))
     app.register_blueprint(health.blueprint(services, metrics))
-    edge.install(app, services.settings, metrics)
+    edge.install(app, services.settings.cors_origins, metrics, log)
     return app
 
 
@@ -124,14 +120,14 @@ def with_s3(settings: Settings) -> Settings:
     )
 
 
-def start_worker(services: Services) -> Event:
+def start_worker(services: Services, log: Log) -> Event:
     """The thread that does what a commit left to be done outside the database; set the event to end it."""
     stop = Event()
-    Thread(target=_work, args=(services, stop), name="outbox", daemon=True).start()
+    Thread(target=_work, args=(services, log, stop), name="outbox", daemon=True).start()
     return stop
 
 
-def _work(services: Services, stop: Event) -> None:
+def _work(services: Services, log: Log, stop: Event) -> None:
     bucket_is_there = False
     while not stop.wait(1.0):
         try:
@@ -141,13 +137,4 @@ def _work(services: Services, stop: Event) -> None:
             while services.lifecycle.run_due(50):
                 pass
         except FhirError as error:
-            log.warning("outbox waits", extra={"error": str(error)})
-
-
-def log_to_stdout(level: str) -> None:
-    """JSON lines on standard output."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(edge.JsonLines())
-    log.handlers[:] = [handler]
-    log.setLevel(level.upper())
-    log.propagate = False
+            log.warning("outbox waits", error=str(error))

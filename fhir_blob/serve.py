@@ -11,6 +11,7 @@ from granian.server import Server
 
 from fhir_blob import app
 from fhir_blob.api import metrics
+from fhir_blob.api.logs import Log
 from fhir_blob.settings import Settings
 from fhir_blob.store.sql import migrate
 
@@ -44,7 +45,6 @@ def serve(settings: Settings) -> None:
 
 def _worker(settings: Settings) -> Flask:
     """What each worker process runs: its own connections, threads and caches."""
-    app.log_to_stdout(settings.log_level)
-    services = app.wire(settings)
-    app.start_worker(services)
-    return app.application(services)
+    services, log = app.wire(settings), Log(settings.log_level)
+    app.start_worker(services, log)
+    return app.application(services, log)

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flask import Request
+from werkzeug.http import parse_range_header
 
 from fhir_blob.api import negotiation, requests, transfers
+from fhir_blob.api.requests import Request
 from fhir_blob.errors import BadParameter, NotParseable
 from fhir_blob.fhir import codec
 from fhir_blob.fhir.media import essence
@@ -59,11 +60,11 @@ def _complete(request: Request, context: Context, at: dict[str, str]) -> Answer:
 
 
 def _presigned_url(request: Request, context: Context, at: dict[str, str]) -> Answer:
-    upload, expiration = request.args.get("upload", "false"), request.args.get("expiration")
+    upload, expiration = request.parameter("upload", "false"), request.parameter("expiration")
     if upload not in ("true", "false"):
         raise BadParameter(f"upload takes true or false, not {upload[:60]!r}.")
     return operations.presigned_url(
-        context, at["id"], upload=upload == "true", seconds=None if expiration is None else seconds_of(expiration)
+        context, at["id"], upload=upload == "true", seconds=seconds_of(expiration) if expiration else None
     )
 
 
@@ -88,10 +89,10 @@ def _resource(request: Request, context: Context) -> Any:
 
     JSON that cannot be parsed is bytes too, unless it says that it is FHIR.
     """
-    kind = essence(request.content_type or "")
+    kind = essence(request.content_type)
     if kind not in _JSON:
         return None
-    if (request.content_length or 0) > context.services.settings.max_json_bytes and kind != "application/fhir+json":
+    if (request.length or 0) > context.services.settings.max_json_bytes and kind != "application/fhir+json":
         return None
     text = requests.body(request, context.services)
     try:
@@ -119,13 +120,13 @@ def _transferred(request: Request, context: Context, take: Any) -> Answer:
 
 
 def _upload(request: Request, chunks: Any, size: int) -> Upload:
-    content_type = (request.content_type or "").strip() or "application/octet-stream"
-    return Upload(content_type, chunks, size, request.headers.get("X-Security-Context", "").strip())
+    content_type = request.content_type.strip() or "application/octet-stream"
+    return Upload(content_type, chunks, size, (request.header("X_SECURITY_CONTEXT") or "").strip())
 
 
 def _wanted(request: Request) -> Wanted | None:
     """What of the bytes is wanted; None where the resource as FHIR is."""
-    accept, format = request.headers.get("Accept", ""), request.args.get("_format", "")
+    accept, format = request.accept, request.parameter("_format")
     if format:
         negotiation.fhir_type(accept, format)
         return None
@@ -147,8 +148,8 @@ def _range(request: Request, size: int) -> tuple[int, int] | None:
 
     Several ranges, and one under a condition (If-Range), are answered with everything.
     """
-    given = request.range
-    if given is None or given.units != "bytes" or len(given.ranges) != 1 or "If-Range" in request.headers:
+    given = parse_range_header(request.header("RANGE"))
+    if given is None or given.units != "bytes" or len(given.ranges) != 1 or request.header("IF_RANGE"):
         return None
     found = given.range_for_length(size)
     if found is None:

@@ -5,17 +5,16 @@ Source: https://hl7.org/fhir/R4/http.html#summary
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from flask import Blueprint, Request, Response, request
+from flask import Blueprint, Response, request
 
 from fhir_blob.access import Request as Asked
 from fhir_blob.access import authorise
 from fhir_blob.access.credentials import Credentials
 from fhir_blob.api import binary, negotiation, requests
 from fhir_blob.api.binary import Handler, Route
+from fhir_blob.api.requests import Request
 from fhir_blob.api.responses import respond
-from fhir_blob.errors import UnknownType
+from fhir_blob.errors import MethodNotAllowed, NotFound, UnknownType
 from fhir_blob.fhir.definitions import definitions
 from fhir_blob.interactions import Answer, Context, Services
 from fhir_blob.interactions.capabilities import capabilities
@@ -74,43 +73,69 @@ ROUTES: tuple[Route, ...] = (
 )
 
 
+class Router:
+    """Finds the row of a path. Flask's own matching would cost as much as reading the resource."""
+
+    def __init__(self, routes: tuple[Route, ...]) -> None:
+        self._by_length: dict[int, list[tuple[tuple[str, ...], dict[str, tuple[str, Handler]]]]] = {}
+        for pattern, methods in routes:
+            parts = tuple(pattern[1:].split("/"))
+            self._by_length.setdefault(len(parts), []).append((parts, methods))
+
+    def find(self, method: str, path: str) -> tuple[str, Handler, dict[str, str]]:
+        """Interaction, handler and what the pattern's names stand for. NotFound, or MethodNotAllowed with Allow."""
+        given = path.rstrip("/").split("/")
+        asked, allowed = "GET" if method == "HEAD" else method, set()
+        for parts, methods in self._by_length.get(len(given), ()):
+            at = _match(parts, given)
+            if at is not None:
+                if asked in methods:
+                    interaction, handler = methods[asked]
+                    return interaction, handler, at
+                allowed |= set(methods)
+        if not allowed:
+            raise NotFound("Nothing is at this URL.")
+        names = ", ".join(sorted(allowed | {"OPTIONS"} | ({"HEAD"} if "GET" in allowed else set())))
+        raise MethodNotAllowed(f"{method} is not done here; what is: {names}.", headers={"Allow": names})
+
+
+def _match(parts: tuple[str, ...], given: list[str]) -> dict[str, str] | None:
+    at: dict[str, str] = {"type": parts[0]} if parts[0] == binary.TYPE else {}
+    for part, each in zip(parts, given, strict=True):
+        if part[0] == "<":
+            at[part[1:-1]] = each
+        elif part != each:
+            return None
+    return at
+
+
 def blueprint(services: Services, credentials: Credentials) -> Blueprint:
-    """The routes of the FHIR base."""
-    made = Blueprint("fhir", __name__)
-    for pattern, methods in ROUTES:
-        fixed = {"type": binary.TYPE} if pattern.startswith(f"/{binary.TYPE}") else {}
-        view = _view(services, credentials, methods, fixed)
-        made.add_url_rule(pattern, f"fhir{pattern}".replace(".", "_"), view, methods=list(methods))
+    """Everything below the FHIR base."""
+    made, router = Blueprint("fhir", __name__), Router(ROUTES)
+
+    def view(path: str = "") -> Response:
+        return perform(Request(request.environ), services, credentials, router, path)
+
+    for rule in ("/", "/<path:path>"):
+        made.add_url_rule(rule, f"base{len(rule)}", view, methods=_METHODS, provide_automatic_options=False)
     return made
 
 
-def _view(
-    services: Services, credentials: Credentials, methods: dict[str, tuple[str, Handler]], fixed: dict[str, str]
-) -> Callable[..., Response]:
-    def view(**at: str) -> Response:
-        interaction, handler = methods["GET" if request.method == "HEAD" else request.method]
-        return perform(request, services, credentials, interaction, handler, fixed | at)
-
-    return view
+_METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH")
 
 
-def perform(
-    request: Request,
-    services: Services,
-    credentials: Credentials,
-    interaction: str,
-    handler: Handler,
-    at: dict[str, str],
-) -> Response:
+def perform(request: Request, services: Services, credentials: Credentials, router: Router, path: str) -> Response:
     """Who asks, whether they may, what comes of it: every FHIR request goes through here."""
-    principal = credentials.identify(request.headers.get("Authorization"))
+    interaction, handler, at = router.find(request.method, path)
     request.environ["fhir_blob.did"] = interaction
+    principal = credentials.identify(request.header("AUTHORIZATION"))
     type = at.get("type")
     if type is not None and type not in definitions().types:
         raise UnknownType(f"{type[:80]!r} is no resource type of FHIR R4.")
+    request.environ["fhir_blob.type"] = type
     authorise(principal, Asked(interaction, type, at.get("id")))
-    preferred = requests.preferences(request.headers.get("Prefer", ""), request.args.get("_attachments", ""))
+    preferred = requests.preferences(request.header("PREFER") or "", request.parameter("_attachments"))
     context = requests.context_of(request, services, principal, preferred)
-    if at.get("type") != binary.TYPE:
-        negotiation.fhir_type(request.headers.get("Accept", ""), request.args.get("_format", ""))
+    if type != binary.TYPE:
+        negotiation.fhir_type(request.accept, request.parameter("_format"))
     return respond(request, context, preferred, handler(request, context, at))

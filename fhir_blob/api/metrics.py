@@ -13,30 +13,21 @@ MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class Metrics:
-    """Requests by interaction and status, their seconds, and gauges read when scraped."""
+    """Seconds to answer by interaction and status; their count is how many there were."""
 
     def __init__(self) -> None:
-        from prometheus_client import Counter, Histogram  # reads MULTIPROCESS when it is imported
+        from prometheus_client import Histogram  # reads MULTIPROCESS when it is imported
 
-        self._requests = Counter("fhir_blob_requests", "Requests answered.", ["interaction", "status"], registry=None)
-        self._seconds = Histogram("fhir_blob_request_seconds", "Time to answer.", ["interaction"], registry=None)
-        self._known: dict[tuple[str, int], Callable[[float], None]] = {}
+        self._seconds = Histogram(
+            "fhir_blob_request_seconds", "Time to answer a request.", ["interaction", "status"], registry=None
+        )
+        self._known: dict[tuple[str, str], Callable[[float], None]] = {}
 
-    def observe(self, interaction: str, status: int, seconds: float) -> None:
+    def observe(self, interaction: str, status: str, seconds: float) -> None:
         observe = self._known.get((interaction, status))
         if observe is None:
-            observe = self._known[interaction, status] = self._observer(interaction, status)
+            observe = self._known[interaction, status] = self._seconds.labels(interaction, status).observe
         observe(seconds)
-
-    def _observer(self, interaction: str, status: int) -> Callable[[float], None]:
-        count = self._requests.labels(interaction, str(status)).inc
-        time = self._seconds.labels(interaction).observe
-
-        def observe(seconds: float) -> None:
-            count()
-            time(seconds)
-
-        return observe
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
@@ -47,7 +38,6 @@ class Metrics:
         if os.environ.get(MULTIPROCESS):
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         else:
-            registry.register(self._requests)
             registry.register(self._seconds)
         return generate_latest(registry)
 

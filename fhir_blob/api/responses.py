@@ -4,62 +4,82 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any
 
 import orjson
-from flask import Request, Response
+from flask import Response
 
 from fhir_blob.api import negotiation
-from fhir_blob.api.requests import Preferences
+from fhir_blob.api.requests import Preferences, Request
 from fhir_blob.errors import FhirError, Issue
 from fhir_blob.fhir import codec
 from fhir_blob.interactions import Answer, Context, Stream
 
 _WRITES = {"POST", "PUT", "PATCH"}
 _TRUE = {"true", "1"}
+_UTF_8 = "; charset=utf-8"
+_PLAIN = (("X-Content-Type-Options", "nosniff"), ("Vary", "Accept, Prefer"))
+Headers = list[tuple[str, str]]
 
 
-def respond(request: Request, context: Context, preferred: Preferences, answer: Answer) -> Response:
+class Ready(Response):
+    """A Flask response that is its status, its headers and its bytes, and is sent as it stands."""
+
+    def __init__(self, status: int, headers: Headers, body: bytes | _Streamed = b"") -> None:
+        self.line, self.sent, self.content = _LINES[status], headers, body
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        start_response(self.line, self.sent)
+        if isinstance(self.content, _Streamed):
+            return self.content
+        return () if environ["REQUEST_METHOD"] == "HEAD" else (self.content,)
+
+
+_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+
+
+def respond(request: Request, context: Context, preferred: Preferences, answer: Answer) -> Ready:
     """The answer in the form that the request asked for."""
-    headers = {"Vary": "Accept, Prefer", "X-Content-Type-Options": "nosniff", **answer.headers}
-    if answer.version is not None:
-        headers["ETag"] = f'W/"{answer.version.version}"'
-        headers["Last-Modified"] = http_date(answer.version.last_updated)
+    headers: Headers = [*_PLAIN, *answer.headers.items()]
+    version = answer.version
+    if version is not None:
+        headers.append(("ETag", f'W/"{version.version}"'))
+        headers.append(("Last-Modified", http_date(version.last_updated // 1_000_000)))
         if answer.status == 201:
-            version = answer.version
-            headers["Location"] = f"{context.base}/{version.type}/{version.id}/_history/{version.version}"
+            url = f"{context.base}/{version.type}/{version.id}/_history/{version.version}"
+            headers.append(("Location", url))
     if preferred.applied:
-        headers["Preference-Applied"] = preferred.applied
-    if request.method in ("GET", "HEAD") and answer.status == 200 and _is_fresh(request, answer):
-        return _bodiless(Response(status=304, headers=headers))
+        headers.append(("Preference-Applied", preferred.applied))
+    if answer.status == 200 and request.method in ("GET", "HEAD") and _is_fresh(request, answer):
+        return Ready(304, headers)
     if isinstance(answer.body, Stream):
-        return _streamed(answer, answer.body, headers)
-    response = Response(_body(request, preferred, answer), answer.status, headers, content_type=_type(request, answer))
-    if not response.data and request.method != "HEAD":
-        _bodiless(response)
-    if "Content-Length" in headers:
-        response.headers["Content-Length"] = headers["Content-Length"]  # of the bytes that HEAD leaves out
-    return response
+        headers.append(("Content-Type", answer.content_type))
+        return Ready(answer.status, headers, _Streamed(answer.body))
+    body = _body(request, preferred, answer)
+    if body or request.method == "HEAD":
+        headers.append(("Content-Type", _type(request, answer)))
+    if "Content-Length" not in answer.headers and answer.status != 204:
+        headers.append(("Content-Length", str(len(body))))
+    return Ready(answer.status, headers, body)
 
 
-def _bodiless(response: Response) -> Response:
-    response.headers.pop("Content-Type", None)
-    return response
-
-
-def http_date(microseconds: int) -> str:
+@lru_cache(4096)
+def http_date(seconds: int) -> str:
     """An HTTP date: https://www.rfc-editor.org/rfc/rfc9110#name-date-time-formats"""
-    return format_datetime(datetime.fromtimestamp(microseconds // 1_000_000, UTC), usegmt=True)
+    return format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)
 
 
 def _is_fresh(request: Request, answer: Answer) -> bool:
     """Whether the client's copy is still good: never where the answer holds presigned URLs."""
     if answer.signed or answer.version is None:
         return False
-    tags = request.headers.get("If-None-Match")
+    tags = request.header("IF_NONE_MATCH")
     if tags is not None:
         known = {tag.strip().removeprefix("W/") for tag in tags.split(",")}
         return "*" in known or f'"{answer.version.version}"' in known
-    since = request.headers.get("If-Modified-Since")
+    since = request.header("IF_MODIFIED_SINCE")
     return since is not None and answer.version.last_updated // 1_000_000 <= _seconds(since)
 
 
@@ -97,19 +117,17 @@ class _Streamed:
     __del__ = close
 
 
-def _streamed(answer: Answer, stream: Stream, headers: dict[str, str]) -> Response:
-    headers["Content-Length"] = str(stream.length)
-    return Response(
-        _Streamed(stream), answer.status, headers, content_type=answer.content_type, direct_passthrough=True
-    )
-
-
 def _body(request: Request, preferred: Preferences, answer: Answer) -> bytes:
     body = answer.body
     assert isinstance(body, bytes)
     if request.method in _WRITES and answer.version is not None and preferred.returned != "representation":
         return b"" if preferred.returned == "minimal" else _done(answer)
-    if body and request.args.get("_pretty", "") in _TRUE and answer.content_type == negotiation.FHIR_JSON:
+    if (
+        body
+        and request.query
+        and request.parameter("_pretty") in _TRUE
+        and answer.content_type == negotiation.FHIR_JSON
+    ):
         return codec.dump(codec.parse(body), pretty=True)
     return body
 
@@ -121,20 +139,16 @@ def _done(answer: Answer) -> bytes:
     return outcome((Issue("information", "informational", done),))
 
 
-def _type(request: Request, answer: Answer) -> str | None:
-    if not answer.body:
-        return answer.content_type if request.method == "HEAD" else None
+def _type(request: Request, answer: Answer) -> str:
     if answer.content_type != negotiation.FHIR_JSON:
         return answer.content_type
-    chosen = negotiation.fhir_type(_accept_of(request, answer), request.args.get("_format", ""))
-    return f"{chosen}; charset=utf-8"
+    return negotiation.fhir_type(_accept_of(request, answer), request.parameter("_format")) + _UTF_8
 
 
 def _accept_of(request: Request, answer: Answer) -> str:
     """A pending Binary is FHIR JSON, whatever else was asked for; its negotiation is done already."""
-    accept = request.headers.get("Accept", "")
     is_binary = answer.version is not None and answer.version.type == "Binary"
-    return "" if is_binary and not negotiation.takes_fhir(accept) else accept
+    return "" if is_binary and not negotiation.takes_fhir(request.accept) else request.accept
 
 
 def outcome(issues: tuple[Issue, ...]) -> bytes:
@@ -153,9 +167,8 @@ def _issue(issue: Issue) -> dict[str, object]:
     return told
 
 
-def refusal(error: FhirError) -> Response:
+def refusal(error: FhirError) -> Ready:
     """The error as its status and OperationOutcome."""
-    headers = {"X-Content-Type-Options": "nosniff", "Vary": "Accept, Prefer", **error.headers}
-    return Response(
-        outcome(error.issues), error.status, headers, content_type=f"{negotiation.FHIR_JSON}; charset=utf-8"
-    )
+    body = outcome(error.issues)
+    told = [("Content-Type", negotiation.FHIR_JSON + _UTF_8), ("Content-Length", str(len(body)))]
+    return Ready(error.status, [*_PLAIN, *error.headers.items(), *told], body)

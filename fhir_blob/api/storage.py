@@ -9,13 +9,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
-from flask import Blueprint, Request, Response, request
+from flask import Blueprint, Response, request
 
-from fhir_blob.access import Principal, authorise
 from fhir_blob.access import Request as Asked
+from fhir_blob.access import authorise
 from fhir_blob.access.credentials import Credentials
 from fhir_blob.api import requests
 from fhir_blob.api.binary import seconds_of
+from fhir_blob.api.requests import Request
+from fhir_blob.api.responses import Ready
 from fhir_blob.blobs import SignedUrl
 from fhir_blob.errors import BadRequest, NotParseable, UnsupportedMediaType
 from fhir_blob.fhir import codec
@@ -29,16 +31,22 @@ _YAML = {"application/yaml", "text/yaml", "application/x-yaml", "text/x-yaml"}
 _JSON = {"application/json", "application/fhir+json", "text/json"}
 
 
+Handle = Callable[[Request, Context, dict[str, str]], Ready]
+
+
 def blueprint(services: Services, credentials: Credentials) -> Blueprint:
     """/AwsAccount/<id> and /aws/storage/<account>/<bucket>[/<filename>]."""
     made = Blueprint("storage", __name__)
 
-    def route(rule: str, method: str, interaction: str, handle: Callable[[Context, dict[str, str]], Response]) -> None:
+    def route(
+        rule: str, method: str, interaction: str, handle: Callable[[Request, Context, dict[str, str]], Ready]
+    ) -> None:
         def view(**at: str) -> Response:
-            principal = credentials.identify(request.headers.get("Authorization"))
-            request.environ["fhir_blob.did"] = interaction
+            asked = Request(request.environ)
+            asked.environ["fhir_blob.did"] = interaction
+            principal = credentials.identify(asked.header("AUTHORIZATION"))
             authorise(principal, Asked(interaction, "AwsAccount", at.get("account")))
-            return handle(_context(services, principal), at)
+            return handle(asked, Context(services, principal, requests.base_url(asked, services)), at)
 
         made.add_url_rule(rule, interaction, view, methods=[method])
 
@@ -51,47 +59,43 @@ def blueprint(services: Services, credentials: Credentials) -> Blueprint:
     return made
 
 
-def _context(services: Services, principal: Principal) -> Context:
-    return Context(services, principal, requests.base_url(request, services))
-
-
-def _put_account(context: Context, at: dict[str, str]) -> Response:
+def _put_account(request: Request, context: Context, at: dict[str, str]) -> Ready:
     put = context.services.accounts.put
     document, created = put(context.tenant, at["account"], _document(request, context.services))
     return _json(document, 201 if created else 200)
 
 
-def _get_account(context: Context, at: dict[str, str]) -> Response:
+def _get_account(request: Request, context: Context, at: dict[str, str]) -> Ready:
     return _json(context.services.accounts.get(context.tenant, at["account"]))
 
 
-def _delete_account(context: Context, at: dict[str, str]) -> Response:
+def _delete_account(request: Request, context: Context, at: dict[str, str]) -> Ready:
     return _json(context.services.accounts.delete(context.tenant, at["account"]))
 
 
-def _sign_upload(context: Context, at: dict[str, str]) -> Response:
+def _sign_upload(request: Request, context: Context, at: dict[str, str]) -> Ready:
     filename = _document(request, context.services).get("filename")
     if not isinstance(filename, str):
         raise BadRequest("The body has to be an object with a filename.", expression="filename")
     return _url(storage.upload_url(context, at["account"], at["bucket"], filename, _seconds(request)))
 
 
-def _sign_download(context: Context, at: dict[str, str]) -> Response:
+def _sign_download(request: Request, context: Context, at: dict[str, str]) -> Ready:
     return _url(storage.download_url(context, at["account"], at["bucket"], at["filename"], _seconds(request)))
 
 
-def _sign_delete(context: Context, at: dict[str, str]) -> Response:
+def _sign_delete(request: Request, context: Context, at: dict[str, str]) -> Ready:
     return _url(storage.delete_url(context, at["account"], at["bucket"], at["filename"], _seconds(request)))
 
 
 def _seconds(request: Request) -> int:
-    given = request.args.get("expiration")
-    return _EXPIRATION if given is None else seconds_of(given)
+    given = request.parameter("expiration")
+    return seconds_of(given) if given else _EXPIRATION
 
 
 def _document(request: Request, services: Services) -> dict[str, Any]:
     """The body as JSON or, as Aidbox's examples have it, YAML (also where it says nothing of its type)."""
-    kind, text = essence(request.content_type or ""), requests.body(request, services)
+    kind, text = essence(request.content_type), requests.body(request, services)
     if kind in _JSON:
         document = codec.parse(text)
     elif kind in _YAML or not kind:
@@ -112,9 +116,10 @@ def _yaml(text: bytes) -> Any:
         raise NotParseable("The body is not YAML.") from error
 
 
-def _json(document: Mapping[str, Any], status: int = 200) -> Response:
-    return Response(orjson.dumps(dict(document)), status, content_type="application/json")
+def _json(document: Mapping[str, Any], status: int = 200) -> Ready:
+    body = orjson.dumps(dict(document))
+    return Ready(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))], body)
 
 
-def _url(signed: SignedUrl) -> Response:
+def _url(signed: SignedUrl) -> Ready:
     return _json({"url": signed.url})

@@ -90,14 +90,19 @@ class Session:
         self.insert_many(text.sql, [text.arguments(row) for row in rows])
 
     def insert_many(self, sql: str, rows: Sequence[Any]) -> None:
-        with self.database.translated():
+        try:
             self.driver.cursor().executemany(sql, rows)
+        except self.database.driver_error as error:
+            raise self.database.translated(error) from error
 
     def execute(self, sql: str, parameters: Any = ()) -> Cursor:
-        self.deadline = time.monotonic() + self.database.statement_timeout
-        with self.database.translated():
+        database = self.database
+        self.deadline = time.monotonic() + database.statement_timeout
+        try:
             cursor: Cursor = self.driver.execute(sql, parameters)
-            return cursor
+        except database.driver_error as error:
+            raise database.translated(error) from error
+        return cursor
 
 
 class _Sessions:
@@ -133,6 +138,7 @@ class SqliteDatabase:
     """WAL, durable commits, one writer at a time: processes wait for it at a file lock, not by polling."""
 
     is_postgresql = False
+    driver_error: type[Exception] = sqlite3.Error
 
     def __init__(self, url: str, *, statement_timeout: float) -> None:
         self.path = Path(make_url(url).database or "")
@@ -156,14 +162,11 @@ class SqliteDatabase:
         finally:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
 
-    @contextmanager
-    def translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.IntegrityError as error:
-            raise Conflict("Another writer has been faster.") from error
-        except sqlite3.OperationalError as error:
-            raise _sqlite_error(error) from error
+    def translated(self, error: Exception) -> Exception:
+        """Ours in place of the driver's; what is a fault of the program stays as it is."""
+        if isinstance(error, sqlite3.IntegrityError):
+            return Conflict("Another writer has been faster.")
+        return _sqlite_error(error) if isinstance(error, sqlite3.OperationalError) else error
 
     def close(self) -> None:
         self._sessions.close()
@@ -180,15 +183,17 @@ class SqliteDatabase:
         return descriptor
 
     def _connect(self) -> Session:
-        with self.translated():
+        try:
             driver = sqlite3.connect(
                 self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=512
             )
-            session = Session(driver, self)
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-16384", "mmap_size=268435456"):
                 driver.execute(f"PRAGMA {pragma}")
-            driver.set_progress_handler(lambda: time.monotonic() > session.deadline, _STEPS)
-            return session
+        except sqlite3.Error as error:
+            raise self.translated(error) from error
+        session = Session(driver, self)
+        driver.set_progress_handler(lambda: time.monotonic() > session.deadline, _STEPS)
+        return session
 
 
 def _sqlite_error(error: sqlite3.OperationalError) -> FhirError:
@@ -204,6 +209,9 @@ class PostgresqlDatabase:
     is_postgresql = True
 
     def __init__(self, url: str, *, statement_timeout: float) -> None:
+        import psycopg  # where SQLite is used nobody waits for it
+
+        self.driver_error: type[Exception] = psycopg.Error
         self.url = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         self.dialect: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
         self.statement_timeout = statement_timeout
@@ -216,21 +224,19 @@ class PostgresqlDatabase:
                 session.driver = self._connect().driver
             yield session
 
-    @contextmanager
-    def translated(self) -> Iterator[None]:
-        import psycopg
-        from psycopg import errors
+    def translated(self, error: Exception) -> Exception:
+        """Ours in place of the driver's; Retry where the transaction lost against another."""
+        from psycopg import InterfaceError, OperationalError, errors
 
-        try:
-            yield
-        except (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation) as error:
-            raise Retry from error
-        except errors.DiskFull as error:
-            raise StorageFull("The disk of the metadata store is full.") from error
-        except (errors.QueryCanceled, errors.LockNotAvailable) as error:
-            raise Unavailable("The metadata store took longer than it may.") from error
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            raise Unavailable("The metadata store is out of reach.") from error
+        if isinstance(error, errors.SerializationFailure | errors.DeadlockDetected | errors.UniqueViolation):
+            return Retry()
+        if isinstance(error, errors.DiskFull):
+            return StorageFull("The disk of the metadata store is full.")
+        if isinstance(error, errors.QueryCanceled | errors.LockNotAvailable):
+            return Unavailable("The metadata store took longer than it may.")
+        if isinstance(error, OperationalError | InterfaceError):
+            return Unavailable("The metadata store is out of reach.")
+        return error
 
     def close(self) -> None:
         self._sessions.close()
@@ -240,9 +246,11 @@ class PostgresqlDatabase:
 
         milliseconds = int(self.statement_timeout * 1000)
         options = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} -c timezone=UTC"
-        with self.translated():
+        try:
             driver = psycopg.connect(self.url, autocommit=True, connect_timeout=_CONNECT_SECONDS, options=options)
-            return Session(driver, self)
+        except psycopg.Error as error:
+            raise self.translated(error) from error
+        return Session(driver, self)
 
 
 def connect(url: str, *, statement_timeout: float) -> SqliteDatabase | PostgresqlDatabase:
