@@ -28,7 +28,7 @@ class String:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A local reference (type None: any), or a foreign or canonical one by its whole url."""
+    """As terms.target takes it apart: type None is any, url the base of another server or what has no type."""
 
     type: str | None
     id: str
