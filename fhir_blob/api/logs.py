@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import sys
 import time
+from threading import Thread
 from typing import Any, BinaryIO
 
 import orjson
 
+_FLUSH_SECONDS = 0.2
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 class Log:
-    """Writes what is at least as grave as `level`. Every line has time, level and what was done."""
+    """Writes what is at least as grave as `level`. Every line has time, level and what was done.
+
+    Lines of every request are written out some times a second: a system call each would make the
+    threads wait for one another.
+    """
 
     def __init__(self, level: str, out: BinaryIO | None = None) -> None:
         self._least = _LEVELS[level]
         self._out = out or sys.stdout.buffer
+        Thread(target=self._flush, name="log", daemon=True).start()
+
+    def _flush(self) -> None:
+        while True:
+            time.sleep(_FLUSH_SECONDS)
+            self._out.flush()
 
     def info(self, did: str, **told: Any) -> None:
         if self._least <= _LEVELS["info"]:
@@ -25,13 +37,14 @@ class Log:
     def warning(self, did: str, **told: Any) -> None:
         if self._least <= _LEVELS["warning"]:
             self._write("warning", did, told)
+            self._out.flush()
 
     def error(self, did: str, **told: Any) -> None:
         self._write("error", did, told)
+        self._out.flush()
 
     def _write(self, level: str, did: str, told: dict[str, Any]) -> None:
         now = time.time()
         moment = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03}Z"
         line = orjson.dumps({"time": moment, "level": level, "did": did, **told}, default=str)
         self._out.write(line + b"\n")
-        self._out.flush()

@@ -181,7 +181,7 @@ def body(request: Request, services: Services) -> bytes:
     """The whole body in memory, at most `max_json_bytes` of it."""
     settings = services.settings
     length = length_of(request, settings.max_json_bytes)
-    return b"".join(transfers.chunks(request.environ["wsgi.input"], length, settings.stall_seconds))
+    return transfers.whole(request.environ["wsgi.input"], length, settings.stall_seconds)
 
 
 def pairs(request: Request, services: Services) -> list[tuple[str, str]]:

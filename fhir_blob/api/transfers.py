@@ -7,6 +7,8 @@ length is compared, and a thread reads ahead while this one watches the clock.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from queue import Empty, Full, Queue
 from threading import Event, Semaphore, Thread
 from typing import IO
@@ -15,6 +17,7 @@ from fhir_blob.errors import BodyTruncated, TooManyTransfers, UploadTimeout
 
 _CHUNK = 262_144
 _AHEAD = 4
+_READERS = 64
 
 
 class TransferGate:
@@ -32,6 +35,27 @@ class TransferGate:
 
     def leave(self) -> None:
         self._free.release()
+
+
+def whole(body: IO[bytes], size: int, stall_seconds: float) -> bytes:
+    """The body in memory, as `chunks` reads it; a small one is read at once by a thread that waits for such."""
+    if size > _CHUNK:
+        return b"".join(chunks(body, size, stall_seconds))
+    reading = _readers().submit(body.read, size)
+    try:
+        found = bytes(reading.result(stall_seconds))
+    except TimeoutError:
+        raise UploadTimeout(f"The body of {size} bytes took longer than {stall_seconds:g} seconds.") from None
+    except (OSError, ValueError, RuntimeError):
+        found = b""
+    if len(found) != size:
+        raise BodyTruncated(f"The body ended after {len(found)} of {size} bytes.")
+    return found
+
+
+@cache
+def _readers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_READERS, thread_name_prefix="body")
 
 
 def chunks(body: IO[bytes], size: int, stall_seconds: float) -> Iterator[bytes]:

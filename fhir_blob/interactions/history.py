@@ -37,7 +37,7 @@ def history(context: Context, type: str | None, id: str | None, pairs: Sequence[
     links = {"self": link(context.base, path, list(given.items()))}
     if len(page.versions) > count > 0:
         links["next"] = link(context.base, path, [*({**given, "_cursor": str(shown[-1].seq)}).items()])
-    bodies = outgoing.bodies(context, shown, blobs)
+    bodies = outgoing.bodies(context, shown, outgoing.settle(context, blobs))
     entries = [_entry(context, version, body) for version, body in zip(shown, bodies, strict=True)]
     return Answer(200, bundle(context, "history", total=page.total, links=links, entries=entries), signed=True)
 

@@ -14,7 +14,7 @@ def read(context: Context, type: str, id: str) -> Answer:
         blobs = outgoing.blobs_of(reader, (version,))
         if type == "Binary":
             blobs = outgoing.with_offer(blobs, id, reader.offered(id))
-    return _answer(context, version, blobs, 200)
+    return _answer(context, version, outgoing.settle(context, blobs), 200)
 
 
 def vread(context: Context, type: str, id: str, number: str) -> Answer:
@@ -22,7 +22,7 @@ def vread(context: Context, type: str, id: str, number: str) -> Answer:
     with context.services.store.read(context.tenant) as reader:
         version = numbered(reader, type, id, number)
         blobs = outgoing.blobs_of(reader, (version,))
-    return _answer(context, version, blobs, 200)
+    return _answer(context, version, outgoing.settle(context, blobs), 200)
 
 
 def answer(context: Context, version: Version, *, status: int) -> Answer:

@@ -27,7 +27,7 @@ def search(context: Context, type: str, pairs: Sequence[tuple[str, str]]) -> Ans
     with context.services.store.read(context.tenant) as reader:
         page = context.services.index.search(reader, query)
         blobs = outgoing.blobs_of(reader, page.matches)
-    bodies = outgoing.bodies(context, page.matches, blobs)
+    bodies = outgoing.bodies(context, page.matches, outgoing.settle(context, blobs))
     entries = [_entry(context, version, body) for version, body in zip(page.matches, bodies, strict=True)]
     if query.ignored:
         entries.append(_ignored(query))

@@ -140,7 +140,7 @@ def upgrade() -> None:
     op.create_index(
         "reference_index_by_value",
         "reference_index",
-        ["tenant", "type", "param", "target_id", "target_type", "url", "rid"],
+        ["tenant", "type", "param", "target_id", "url", "rid", "target_type"],
         unique=False,
     )
     op.create_table(
@@ -181,7 +181,7 @@ def upgrade() -> None:
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("param", sa.Text(), nullable=False),
         sa.Column("grp", sa.Integer(), nullable=False),
-        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
         sa.Column("exact", sa.Text(), nullable=False),
     )
     op.create_index("string_index_by_rid", "string_index", ["rid"], unique=False)
@@ -198,7 +198,7 @@ def upgrade() -> None:
     )
     op.create_index("token_index_by_rid", "token_index", ["rid"], unique=False)
     op.create_index(
-        "token_index_by_value", "token_index", ["tenant", "type", "param", "code", "system", "rid"], unique=False
+        "token_index_by_value", "token_index", ["tenant", "type", "param", "code", "rid", "system"], unique=False
     )
     op.create_table(
         "uri_index",
@@ -207,7 +207,7 @@ def upgrade() -> None:
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("param", sa.Text(), nullable=False),
         sa.Column("grp", sa.Integer(), nullable=False),
-        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
     )
     op.create_index("uri_index_by_rid", "uri_index", ["rid"], unique=False)
     op.create_index("uri_index_by_value", "uri_index", ["tenant", "type", "param", "value", "rid"], unique=False)
