@@ -117,9 +117,7 @@ def _is_reference(pair: Pair) -> bool:
     return pair[1] == "Reference"
 
 
-def _write_composite(
-    rows: _Rows, root: Pair, code: str, path: Path, parts: tuple[tuple[Path, _Writer], ...]
-) -> None:
+def _write_composite(rows: _Rows, root: Pair, code: str, path: Path, parts: tuple[tuple[Path, _Writer], ...]) -> None:
     for group, focus in enumerate(path(root, root)):
         values = [part(focus, root) for part, _ in parts]
         if not all(values):

@@ -1,0 +1,225 @@
+"""SearchIndex in the database that the resources are in: one statement a page, on SQLite and PostgreSQL.
+
+A page starts after a key (sort keys, then rid), never at an offset, so that writing between two pages
+moves nothing. PostgreSQL's planner knows how many rows each condition has. SQLite's does not: there
+the likely best condition is looked up first and the others are asked of each resource that it gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fhir_blob.search import Page, Query, SortKey
+from fhir_blob.search.conditions import Condition, Sql, all_of, any_of, condition, ids, last_updated, one_of
+from fhir_blob.search.cursors import Position, seal, unseal
+from fhir_blob.store import Reader, Version
+
+_SELECTED = "v.type, v.id, v.version, v.last_updated, v.method, v.body, v.slots, v.seq, p.rid"
+_WIDTH = 9
+
+
+class SqlIndex:
+    """`secret` seals the cursors; servers that share a database share it."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def search(self, reader: Reader, query: Query) -> Page:
+        """One page. BadParameter for a cursor that is not of this query; Unavailable past the time limit."""
+        position = unseal(self._secret, reader.tenant, query)
+        plan = _plan(reader, query)
+        rows = _rows(reader, _page(plan, query, position)) if query.count else []
+        is_last = len(rows) <= query.count
+        rows = rows[: query.count]
+        total = _total(reader, plan, query, position, len(rows) if is_last else None)
+        cursor = None
+        if rows and not is_last:
+            last = rows[-1]
+            cursor = seal(self._secret, reader.tenant, query, Position(last[_WIDTH:], last[8], total))
+        return Page(tuple(_version(row) for row in rows), total, cursor)
+
+
+def _version(row: tuple[Any, ...]) -> Version:
+    type, id, number, last_updated_at, method, body, slots, seq, rid = row[:_WIDTH]
+    return Version(type, id, number, last_updated_at, method, bytes(body), slots and bytes(slots), seq, rid)
+
+
+def _rows(reader: Reader, sql: Sql) -> list[tuple[Any, ...]]:
+    return reader.rows(sql.text, sql.arguments)
+
+
+def _total(reader: Reader, plan: _Plan, query: Query, position: Position | None, found: int | None) -> int | None:
+    """All matches. A page that is the first and the last has counted them; later pages know from the first."""
+    if query.total != "accurate":
+        return None
+    if position is not None and position.total is not None:
+        return position.total
+    if position is None and query.count and found is not None:
+        return found
+    return int(_rows(reader, _count(plan))[0][0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """`FROM source WHERE where`, `rid` the column that names a resource, in the source more than once if `is_many`."""
+
+    source: Sql
+    rid: str
+    is_many: bool
+    where: tuple[Sql, ...]
+    own: tuple[Sql, ...]
+    tenant: str
+    is_postgresql: bool
+
+
+def _plan(reader: Reader, query: Query) -> _Plan:
+    asked = [each for each in query.criteria if each.parameter.code not in _OWN]
+    own = tuple(_OWN[each.parameter.code](each.values) for each in query.criteria if each.parameter.code in _OWN)
+    conditions = [condition(each) for each in asked]
+    by_id = any(each.parameter.code == "_id" for each in query.criteria)
+    first = None if reader.is_postgresql or by_id else _likely_fewest(conditions)
+    rid = "r.rid" if first is None else "d.rid"
+    rest = tuple(_exists(each, rid, reader, query) for each in conditions if each is not first)
+    if first is None:
+        scope = (*_scope("r", reader.tenant, query.types), Sql("r.deleted = 0"))
+        return _Plan(Sql("resource r"), rid, False, (*scope, *rest), own, reader.tenant, reader.is_postgresql)
+    rows = _matching(first, "i.rid AS rid", "value", Sql(""), reader, query)
+    source = Sql(f"({rows.text}) d", rows.arguments)
+    return _Plan(source, rid, True, rest, own, reader.tenant, reader.is_postgresql)
+
+
+_OWN = {"_id": ids, "_lastUpdated": last_updated}
+
+
+def _likely_fewest(conditions: Sequence[Condition]) -> Condition | None:
+    return min((each for each in conditions if not each.negated), key=lambda each: each.rank, default=None)
+
+
+def _scope(name: str, tenant: str, types: tuple[str, ...]) -> tuple[Sql, ...]:
+    tenancy = Sql(f"{name}.tenant = ?", (tenant,))
+    return (tenancy, one_of(f"{name}.type", types)) if types else (tenancy,)
+
+
+def _matching(each: Condition, selected: str, index: str, more: Sql, reader: Reader, query: Query) -> Sql:
+    """The rows of a condition. SQLite is told by which index: it has no figures to tell by."""
+    hint = "" if reader.is_postgresql else f" INDEXED BY {each.table}_by_{index}"
+    where = all_of([*_scope("i", reader.tenant, query.types), one_of("i.param", each.params), each.where])
+    text = f"SELECT {selected} FROM {each.table} i{hint} {each.join.text} WHERE {more.text}{where.text}"
+    return Sql(text, (*each.join.arguments, *more.arguments, *where.arguments))
+
+
+def _exists(each: Condition, rid: str, reader: Reader, query: Query) -> Sql:
+    index = "value" if each.sought else "rid"
+    rows = _matching(each, "1", index, Sql(f"i.rid = {rid} AND "), reader, query)
+    return Sql(f"{'NOT ' if each.negated else ''}EXISTS ({rows.text})", rows.arguments)
+
+
+def _page(plan: _Plan, query: Query, position: Position | None) -> Sql:
+    """The rows of a page and one more; bodies are fetched for these alone."""
+    found = _sorted_page(plan, query, position) if query.sort else _plain_page(plan, query, position)
+    keys = "".join(f", p.k{number}" for number in range(len(query.sort)))
+    text = f"SELECT {_SELECTED}{keys} FROM ({found.text}) p {_join(plan)} resource_version v ON v.seq = p.seq"
+    return Sql(f"{text} ORDER BY {_order(query, 'p')}", found.arguments)
+
+
+def _join(plan: _Plan) -> str:
+    """SQLite keeps the order of a CROSS JOIN."""
+    return "JOIN" if plan.is_postgresql else "CROSS JOIN"
+
+
+def _selection(plan: _Plan, columns: str, where: Sequence[Sql], arguments: tuple[Any, ...] = ()) -> Sql:
+    """`columns` of each resource that matches; a deleted one has no index rows."""
+    source = plan.source.text
+    if plan.is_many:
+        source = f"{source} {_join(plan)} resource r ON r.rid = d.rid"
+    condition = all_of([*plan.where, *plan.own, *where, Sql("1 = 1")])
+    group = f" GROUP BY {plan.rid}" if plan.is_many else ""
+    text = f"SELECT {columns} FROM {source} WHERE {condition.text}{group}"
+    return Sql(text, (*arguments, *plan.source.arguments, *condition.arguments))
+
+
+def _plain_page(plan: _Plan, query: Query, position: Position | None) -> Sql:
+    after = [] if position is None else [Sql(f"{plan.rid} > ?", (position.rid,))]
+    found = _selection(plan, f"{plan.rid} AS rid, r.seq AS seq", after)
+    return Sql(f"{found.text} ORDER BY {plan.rid} LIMIT ?", (*found.arguments, query.count + 1))
+
+
+def _sorted_page(plan: _Plan, query: Query, position: Position | None) -> Sql:
+    keys = [_sort_key(plan, each, number) for number, each in enumerate(query.sort)]
+    columns = ", ".join(["r.rid AS rid", "r.seq AS seq", *(each.text for each in keys)])
+    found = _selection(plan, columns, (), tuple(a for each in keys for a in each.arguments))
+    after = Sql("1 = 1") if position is None else _after(query, position)
+    text = f"SELECT * FROM ({found.text}) m WHERE {after.text} ORDER BY {_order(query, 'm')} LIMIT ?"
+    return Sql(text, (*found.arguments, *after.arguments, query.count + 1))
+
+
+# The column that a value type is sorted by, and which rows have none.
+_SORTED: dict[str, tuple[str, str]] = {
+    "token": ("s.code", " AND s.code <> ''"),
+    "string": ("s.value", ""),
+    "reference": ("CASE s.target_id WHEN '' THEN s.url ELSE s.target_id END", " AND s.target_id || s.url <> ''"),
+    "uri": ("s.value", ""),
+    "date": ("s.low", ""),
+    "number": ("s.low", ""),
+    "quantity": ("s.low", ""),
+}
+_TEXTS = {"token", "string", "reference", "uri"}
+_NEVER_NULL = {"_id", "_lastUpdated"}
+
+
+def _sort_key(plan: _Plan, key: SortKey, number: int) -> Sql:
+    """Of several values the least when ascending, the greatest when descending."""
+    type, code = key.parameter.type, key.parameter.code
+    collation = ' COLLATE "C"' if plan.is_postgresql and (type in _TEXTS) else ""
+    if code == "_id":
+        return Sql(f"r.id{collation} AS k{number}")
+    if code == "_lastUpdated":
+        return Sql(f"r.last_updated AS k{number}")
+    column, present = _SORTED[type]
+    hint = "" if plan.is_postgresql else f" INDEXED BY {type}_index_by_rid"
+    best = f"{'max' if key.descending else 'min'}(({column}){collation})"
+    text = f"(SELECT {best} FROM {type}_index s{hint} WHERE s.rid = r.rid AND s.tenant = ? AND s.param = ?{present})"
+    return Sql(f"{text} AS k{number}", (plan.tenant, code))
+
+
+def _order(query: Query, name: str) -> str:
+    """Resources without the key come last, whichever the direction; the last key's direction is that of ties."""
+    keys = [
+        f"{name}.k{number}{' DESC' if each.descending else ''}"
+        + ("" if each.parameter.code in _NEVER_NULL else " NULLS LAST")
+        for number, each in enumerate(query.sort)
+    ]
+    return ", ".join([*keys, f"{name}.rid{' DESC' if _is_descending(query) else ''}"])
+
+
+def _is_descending(query: Query) -> bool:
+    return bool(query.sort) and query.sort[-1].descending
+
+
+def _after(query: Query, position: Position) -> Sql:
+    """What comes after the position: greater in one key, and equal in those before it."""
+    terms, equal = [], [Sql("1 = 1")]
+    for number, (key, value) in enumerate(zip(query.sort, position.keys, strict=True)):
+        column = f"m.k{number}"
+        if value is not None:
+            missing = "" if key.parameter.code in _NEVER_NULL else f" OR {column} IS NULL"
+            beyond = Sql(f"({column} {'<' if key.descending else '>'} ?{missing})", (value,))
+            terms.append(all_of([*equal, beyond]))
+        equal.append(Sql(f"{column} IS NULL") if value is None else Sql(f"{column} = ?", (value,)))
+    terms.append(all_of([*equal, Sql(f"m.rid {'<' if _is_descending(query) else '>'} ?", (position.rid,))]))
+    first = query.sort[0]
+    if first.parameter.code in _NEVER_NULL:  # where the index is to begin
+        start = Sql(f"m.k0 {'<=' if first.descending else '>='} ?", (position.keys[0],))
+        return all_of([start, any_of(terms)])
+    return any_of(terms)
+
+
+def _count(plan: _Plan) -> Sql:
+    if plan.is_many and not plan.own:
+        condition = all_of([*plan.where, Sql("1 = 1")])
+        text = f"SELECT count(DISTINCT d.rid) FROM {plan.source.text} WHERE {condition.text}"
+        return Sql(text, (*plan.source.arguments, *condition.arguments))
+    found = _selection(plan, "1", ())
+    return Sql(f"SELECT count(*) FROM ({found.text}) n", found.arguments)
