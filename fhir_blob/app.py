@@ -23,6 +23,7 @@ from fhir_blob.blobs.seaweedfs import EmbeddedS3
 from fhir_blob.blobs.secrets import Keys
 from fhir_blob.errors import FhirError
 from fhir_blob.interactions import Context, Services, binary
+from fhir_blob.operations import conformance
 from fhir_blob.search.sql import SqlIndex
 from fhir_blob.settings import Settings, SettingsError, load
 from fhir_blob.store import Blob, Transaction
@@ -34,10 +35,18 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or load()
     check(settings)
     settings = with_s3(settings)
-    migrate(settings.database_url)
+    prepare(settings)
     services, log = wire(settings), Log(settings.log_level)
     start_worker(services, log)
     return application(services, log)
+
+
+def prepare(settings: Settings) -> None:
+    """What is done once, before any worker: the schema, and the conformance resources in the store."""
+    migrate(settings.database_url)
+    services = wire(settings)
+    conformance.keep(services)
+    services.store.close()
 
 
 def application(services: Services, log: Log) -> Flask:

@@ -13,14 +13,13 @@ from fhir_blob import app
 from fhir_blob.api import metrics
 from fhir_blob.api.logs import Log
 from fhir_blob.settings import Settings
-from fhir_blob.store.sql import migrate
 
 
 def serve(settings: Settings) -> None:
     """Run until SIGINT or SIGTERM; requests under way have `stop_seconds` to finish."""
     app.check(settings)
     settings = app.with_s3(settings)
-    migrate(settings.database_url)
+    app.prepare(settings)
     metrics.collect_in(settings.data.resolve() / "metrics")
     print(
         f"FHIR base    {settings.public_url or f'http://{settings.host}:{settings.port}'}/fhir\n"
