@@ -180,10 +180,14 @@ def _begins(column: str, prefix: str) -> Sql:
     return Sql(f"({column} >= ? AND {column} < ?)", (prefix, end)) if end else Sql(f"{column} >= ?", (prefix,))
 
 
+def _contains(text: str) -> Sql:
+    return Sql("replace(i.value, ?, '') <> i.value", (text,)) if text else Sql("i.grp >= 0")
+
+
 _STRINGS: dict[str | None, Callable[[str], Sql]] = {
     None: lambda text: _begins("i.value", fold(text)[:LONGEST_TEXT]),
     "exact": lambda text: Sql("(i.value = ? AND i.exact = ?)", (fold(text)[:LONGEST_TEXT], text)),
-    "contains": lambda text: Sql("replace(i.value, ?, '') <> i.value", (fold(text)[: LONGEST_TEXT // 2],)),
+    "contains": lambda text: _contains(fold(text)[: LONGEST_TEXT // 2]),
 }
 
 

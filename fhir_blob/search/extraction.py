@@ -18,7 +18,8 @@ from functools import cache
 from typing import Any
 
 from fhir_blob.fhir.definitions import Component, SearchParameter, definitions
-from fhir_blob.fhir.paths import Pair, Path, compile_path
+from fhir_blob.fhir.nodes import Pair
+from fhir_blob.fhir.paths import Path, compile_path
 from fhir_blob.search.dates import EARLIEST, LATEST, span
 from fhir_blob.search.terms import LONGEST_TEXT, fold, key, target
 from fhir_blob.store import IndexEntries

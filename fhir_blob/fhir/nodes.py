@@ -1,0 +1,199 @@
+"""The steps of a path as closures, from values to values: see paths.py, which puts them together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from fhir_blob.fhir.definitions import definitions
+
+# A value and its FHIR type; backbone elements have their path as type ('Patient.contact').
+Pair = tuple[Any, str]
+# From the values so far, and the resource that they are in, to the next ones.
+Node = Callable[[list[Pair], Pair], list[Pair]]
+
+ANY = frozenset({"Resource", "DomainResource"})
+_TRUE: list[Pair] = [(True, "boolean")]
+_FALSE: list[Pair] = [(False, "boolean")]
+_QUANTITIES = frozenset({"Age", "Count", "Distance", "Duration", "MoneyQuantity", "SimpleQuantity"})
+_REFERENCE_TYPE = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/[A-Za-z0-9.-]{1,64}(?:/_history/[A-Za-z0-9.-]{1,64})?$")
+
+
+def itself(nodes: list[Pair], resource: Pair) -> list[Pair]:
+    return nodes
+
+
+def root(name: str) -> Node:
+    if name in ANY:
+        return itself
+    return lambda nodes, resource: nodes if nodes and nodes[0][1] == name else []
+
+
+def literal(pair: Pair) -> Node:
+    return lambda nodes, resource: [pair]
+
+
+class _Children(dict[str, tuple[tuple[str, str], ...]]):
+    """By the type of an element: the JSON names of one of its children, with their types."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    def __missing__(self, type: str) -> tuple[tuple[str, str], ...]:
+        elements, name = definitions().structure(type), self._name
+        found: tuple[tuple[str, str], ...] = ()
+        if name in elements:
+            found = ((name, elements[name].types[0]),)
+        elif f"{name}[x]" in elements:
+            found = tuple((name + each[0].upper() + each[1:], each) for each in elements[f"{name}[x]"].types)
+        self[type] = found
+        return found
+
+
+def child(inner: Node, names: tuple[str, ...]) -> Node:
+    tables = tuple(_Children(name) for name in names)
+
+    def run(nodes: list[Pair], resource: Pair) -> list[Pair]:
+        nodes = inner(nodes, resource)
+        for table in tables:
+            if not nodes:
+                return nodes
+            found: list[Pair] = []
+            for value, type in nodes:
+                if value.__class__ is dict:
+                    for key, child in table[type]:
+                        content = value.get(key)
+                        if content is not None:
+                            _add(found, content, child)
+            nodes = found
+        return nodes
+
+    return run
+
+
+def _add(found: list[Pair], content: Any, type: str) -> None:
+    if type == "Resource":
+        items = content if isinstance(content, list) else [content]
+        found += [(each, str(each.get("resourceType"))) for each in items]
+    elif content.__class__ is list:
+        found += [(each, type) for each in content if each is not None]
+    else:
+        found.append((content, type))
+
+
+def union(inner: tuple[Node, ...]) -> Node:
+    return lambda nodes, resource: [pair for each in inner for pair in each(nodes, resource)]
+
+
+def item(inner: Node, index: int) -> Node:
+    return lambda nodes, resource: inner(nodes, resource)[index : index + 1]
+
+
+def _matches(type: str, wanted: str) -> bool:
+    return (
+        type.lower() == wanted.lower()  # R4 itself writes DateTime for dateTime
+        or (wanted == "Quantity" and type in _QUANTITIES)
+        or (wanted in ANY and type in definitions().types)
+    )
+
+
+def as_type(inner: Node, wanted: str) -> Node:
+    """On a collection too: R4's expressions mean it so."""
+    return lambda nodes, resource: [pair for pair in inner(nodes, resource) if _matches(pair[1], wanted)]
+
+
+def is_type(inner: Node, wanted: str) -> Node:
+    def run(nodes: list[Pair], resource: Pair) -> list[Pair]:
+        found = inner(nodes, resource)
+        return [(_matches(found[0][1], wanted), "boolean")] if found else []
+
+    return run
+
+
+def where(inner: Node, condition: Node) -> Node:
+    def run(nodes: list[Pair], resource: Pair) -> list[Pair]:
+        return [pair for pair in inner(nodes, resource) if _is_true(condition([pair], resource))]
+
+    return run
+
+
+def _is_true(nodes: list[Pair]) -> bool:
+    return len(nodes) == 1 and nodes[0][0] is True
+
+
+def both(left: Node, right: Node) -> Node:
+    """Three-valued: false wins over empty."""
+
+    def run(nodes: list[Pair], resource: Pair) -> list[Pair]:
+        sides = (left(nodes, resource), right(nodes, resource))
+        if any(side and side[0][0] is False for side in sides):
+            return _FALSE
+        return _TRUE if all(sides) else []
+
+    return run
+
+
+def equals(left: Node, *, negated: bool, right: Node) -> Node:
+    def run(nodes: list[Pair], resource: Pair) -> list[Pair]:
+        ours = [value for value, _ in left(nodes, resource)]
+        theirs = [value for value, _ in right(nodes, resource)]
+        if not ours or not theirs:
+            return []
+        return _TRUE if (ours == theirs) != negated else _FALSE
+
+    return run
+
+
+def exists(inner: Node) -> Node:
+    return lambda nodes, resource: _TRUE if inner(nodes, resource) else _FALSE
+
+
+def _empty(inner: Node) -> Node:
+    return lambda nodes, resource: _FALSE if inner(nodes, resource) else _TRUE
+
+
+def extension(inner: Node, url: str) -> Node:
+    def run(nodes: list[Pair], resource: Pair) -> list[Pair]:
+        return [
+            (each, "Extension")
+            for value, _ in inner(nodes, resource)
+            if isinstance(value, dict)
+            for each in value.get("extension", ())
+            if each.get("url") == url
+        ]
+
+    return run
+
+
+def _resolve(inner: Node) -> Node:
+    """What a reference points at, as far as its type: nothing but the contained is read."""
+
+    def run(nodes: list[Pair], resource: Pair) -> list[Pair]:
+        types = (referenced_type(value, resource[0]) for value, _ in inner(nodes, resource))
+        return [({"resourceType": type}, type) for type in types if type]
+
+    return run
+
+
+def referenced_type(reference: Any, resource: Any) -> str:
+    """The type that a Reference or uri points at, '' where it does not say so."""
+    text = reference.get("reference") if isinstance(reference, dict) else reference
+    if not isinstance(text, str):
+        return str(reference.get("type", "")) if isinstance(reference, dict) else ""
+    if text.startswith("#"):
+        contained = (each["resourceType"] for each in resource.get("contained", ()) if each.get("id") == text[1:])
+        return str(next(contained, ""))
+    found = _REFERENCE_TYPE.search(text)
+    if found is not None and found[1] in definitions().types:
+        return found[1]
+    return str(reference.get("type", "")) if isinstance(reference, dict) else ""
+
+
+PLAIN: dict[str, Callable[[Node], Node]] = {
+    "exists": exists,
+    "empty": _empty,
+    "first": lambda inner: item(inner, 0),
+    "resolve": _resolve,
+}
