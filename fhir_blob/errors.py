@@ -95,7 +95,12 @@ class NotAcceptable(FhirError):
 
 
 class UploadTimeout(FhirError):
+    """The rest of the body is not waited for, so the connection ends with the answer."""
+
     status, code = 408, "timeout"
+
+    def __init__(self, diagnostics: str) -> None:
+        super().__init__(diagnostics, headers={"Connection": "close"})
 
 
 class Conflict(FhirError):

@@ -196,7 +196,7 @@ def _fields(owner: str, element: Element) -> list[_Field]:
     return [
         _Field(
             name=stem + type[0].upper() + type[1:] if is_choice else stem,
-            type=type,
+            type="id" if _is_resource_id(owner, element) else type,
             check=CHECKS.get("id" if _is_resource_id(owner, element) else type),
             is_list=element.is_list,
             choice=stem if is_choice else "",

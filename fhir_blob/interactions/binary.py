@@ -145,7 +145,7 @@ def _create(context: Context, id: str, resource: dict[str, Any], written: Blob |
         version = drafted.version(1, context.services.clock(), "POST")
         return transaction.put(version, drafted.entries, expected=None)
 
-    return read.answer(context, _kept(context, written, work), status=201)
+    return read.answer(context, _kept(context, written, work), status=201, made=(blob.id,))
 
 
 def _update(

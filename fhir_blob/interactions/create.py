@@ -17,4 +17,4 @@ def create(context: Context, type: str, resource: dict[str, Any]) -> Answer:
     def work(transaction: Transaction) -> Version:
         return incoming.store_draft(transaction, drafted, None, context.services.clock(), "POST")
 
-    return answer(context, incoming.stored(context, drafted, work), status=201)
+    return answer(context, incoming.stored(context, drafted, work), status=201, made=drafted.blobs)

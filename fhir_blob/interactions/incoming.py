@@ -42,6 +42,11 @@ class Draft:
     made: tuple[tuple[Draft, Blob], ...] = ()
     declared: tuple[Blob, ...] = ()
 
+    @property
+    def blobs(self) -> tuple[str, ...]:
+        """The ids of the blobs that come with it."""
+        return tuple(blob.id for _, blob in self.made)
+
     def version(self, number: int, now: int, method: Method) -> Version:
         """The resource as that version: meta, then what the client sent in its order."""
         head = b'{"resourceType":"%s","id":"%s","meta":{"versionId":"%d","lastUpdated":"%s"%s' % (

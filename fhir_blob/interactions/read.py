@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from fhir_blob.errors import Gone, NotFound, UnknownVersion
 from fhir_blob.interactions import Answer, Context, outgoing
 from fhir_blob.store import Reader, Version
@@ -25,15 +27,16 @@ def vread(context: Context, type: str, id: str, number: str) -> Answer:
     return _answer(context, version, outgoing.settle(context, blobs), 200)
 
 
-def answer(context: Context, version: Version, *, status: int) -> Answer:
-    """The answer to a write, whose blobs are read after it."""
+def answer(context: Context, version: Version, *, status: int, made: Collection[str] = ()) -> Answer:
+    """The answer to a write, whose blobs are read after it; nothing can have been uploaded for those just `made`."""
     blobs: outgoing.Blobs = {}
     if version.slots:
         with context.services.store.read(context.tenant) as reader:
             blobs = outgoing.blobs_of(reader, (version,))
             if version.type == "Binary":
                 blobs = outgoing.with_offer(blobs, version.id, reader.offered(version.id))
-    return _answer(context, version, blobs, status)
+    old = {key: blob for key, blob in blobs.items() if blob.id not in made}
+    return _answer(context, version, {**blobs, **outgoing.settle(context, old)}, status)
 
 
 def current(reader: Reader, type: str, id: str) -> Version:

@@ -30,7 +30,7 @@ def update(context: Context, type: str, id: str, resource: dict[str, Any], *, if
         return version, current is None or current.deleted
 
     version, created = incoming.stored(context, drafted, work)
-    return answer(context, version, status=201 if created else 200)
+    return answer(context, version, status=201 if created else 200, made=drafted.blobs)
 
 
 def same_id(resource: dict[str, Any], id: str) -> None:

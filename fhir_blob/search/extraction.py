@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -251,7 +252,8 @@ def _write_uri(rows: _Rows, param: str, group: int, value: Any, type: str) -> No
 
 def _write_date(rows: _Rows, param: str, group: int, value: Any, type: str) -> None:
     if isinstance(value, str):
-        rows.date.append((param, group, *span(value)))
+        with suppress(ValueError):  # Immunization.occurrence may be a string, which is no date
+            rows.date.append((param, group, *span(value)))
     elif type == "Period":
         rows.date.append((param, group, *_period(value)))
     elif type == "Timing":
