@@ -7,6 +7,7 @@ import re
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import fhirpathpy
@@ -90,7 +91,7 @@ def examples(*, of_each_type: int, longest: int) -> Iterator[dict[str, Any]]:
         for member in package:
             if member.name.endswith(".json") and member.size < longest:
                 content = package.extractfile(member)
-                resource = json.loads(content.read()) if content else {}
+                resource = json.loads(content.read(), parse_float=Decimal) if content else {}
                 type = resource.get("resourceType", "")
                 seen[type] += 1
                 if type in definitions().types and seen[type] <= of_each_type:
@@ -117,13 +118,17 @@ def expressions(type: str) -> Iterator[tuple[str, str]]:
         if parameter.type != "special":
             yield code, parameter.expression
         for part in parameter.components:
-            whole = part.expression if part.expression.startswith("%") else joined(parameter.expression, part.expression)
+            whole = (
+                part.expression if part.expression.startswith("%") else joined(parameter.expression, part.expression)
+            )
             yield f"{code}${part.expression}", whole
 
 
 def joined(composite: str, component: str) -> str:
     """The component of every element of the composite."""
-    return " | ".join(f"{each.strip()}.{part.strip()}" for each in composite.split("|") for part in component.split("|"))
+    return " | ".join(
+        f"{each.strip()}.{part.strip()}" for each in composite.split("|") for part in component.split("|")
+    )
 
 
 def by_oracle(expression: str, resource: dict[str, Any]) -> list[Any]:
@@ -132,7 +137,9 @@ def by_oracle(expression: str, resource: dict[str, Any]) -> list[Any]:
     helped = re.sub(r"\bResource\.", f"{resource['resourceType']}.", helped)
     helped = re.sub(r"hasExtension\(('[^']+')\)", r"extension(\1).exists()", helped)
     helped = re.sub(r"resolve\(\) is (\w+)", r"resolvedType() = '\1'", helped)
-    table = {"resolvedType": {"fn": lambda values: [referenced_type(value, resource) for value in values], "arity": {0: []}}}
+    table = {
+        "resolvedType": {"fn": lambda values: [referenced_type(value, resource) for value in values], "arity": {0: []}}
+    }
     options = {"userInvocationTable": table}
     found: list[Any] = fhirpathpy.evaluate(resource, helped, {"resource": resource}, models["r4"], options)
     return found
