@@ -1,5 +1,7 @@
 """Fixtures that every test may ask for."""
 
+from tests.services.postgresql import fresh_postgresql_url, postgresql_url
+from tests.services.s3 import minio, s3, seaweedfs
 from tests.services.server import server, start_server
 
-__all__ = ["server", "start_server"]
+__all__ = ["fresh_postgresql_url", "postgresql_url", "server", "start_server"]

@@ -1,0 +1,370 @@
+"""What every SearchIndex does, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fhir_blob.errors import BadParameter
+from fhir_blob.search import Page, Query
+from fhir_blob.search.extraction import extract
+from fhir_blob.search.parser import parse_query
+from fhir_blob.search.sql import SqlIndex
+from fhir_blob.store import Transaction, Version
+from fhir_blob.store.sql import SqlStore, migrate, open_store
+from tests.contracts import naive
+from tests.services.postgresql import fresh_database
+
+BASE = "https://ehr.example/fhir"
+INDEX = SqlIndex(b"a secret of this test")
+TENANTS = (f"tenant{number}" for number in itertools.count())
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlStore]:
+    folder: Path = tmp_path_factory.mktemp("index")
+    url = f"sqlite:///{folder / 'test.sqlite'}"
+    if request.param == "postgresql":
+        url = fresh_database(request.getfixturevalue("postgresql_url"))
+    migrate(url)
+    opened = open_store(url, statement_timeout=60)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def tenant() -> str:
+    return next(TENANTS)
+
+
+def put(store: SqlStore, tenant: str, *resources: dict[str, Any]) -> None:
+    """Write each as a new resource, or as the next version where its id is there."""
+
+    def work(transaction: Transaction) -> None:
+        for resource in resources:
+            type, id = resource["resourceType"], resource["id"]
+            current = transaction.current(type, id)
+            number = current.version + 1 if current else 1
+            version = Version(type, id, number, 1_000_000 * number, "PUT", orjson.dumps(resource))
+            transaction.put(version, extract(resource, base=BASE), expected=current.version if current else None)
+
+    store.write(tenant, work)
+
+
+def delete(store: SqlStore, tenant: str, type: str, id: str) -> None:
+    version = Version(type, id, 2, 2_000_000, "DELETE", b"")
+    store.write(tenant, lambda transaction: transaction.put(version, {}, expected=1))
+
+
+def query(*pairs: tuple[str, str], type: str | None = "Observation", count: int = 100) -> Query:
+    return parse_query(type, pairs, base=BASE, strict=True, default_count=count, max_count=1000)
+
+
+def page(store: SqlStore, tenant: str, asked: Query) -> Page:
+    with store.read(tenant) as reader:
+        return INDEX.search(reader, asked)
+
+
+def found(store: SqlStore, tenant: str, *pairs: tuple[str, str], type: str | None = "Observation") -> list[str]:
+    """The ids of all matches, page by page."""
+    return [id for ids in pages(store, tenant, *pairs, type=type) for id in ids]
+
+
+def pages(
+    store: SqlStore, tenant: str, *pairs: tuple[str, str], count: int = 100, type: str | None = "Observation"
+) -> Iterator[list[str]]:
+    cursor: str | None = ""
+    while cursor is not None:
+        given = [*pairs, ("_cursor", cursor)] if cursor else pairs
+        answer = page(store, tenant, query(*given, count=count, type=type))
+        yield [version.id for version in answer.matches]
+        cursor = answer.cursor
+
+
+def observation(id: str, **content: Any) -> dict[str, Any]:
+    return {"resourceType": "Observation", "id": id, "status": "final", "code": {"text": "any"}, **content}
+
+
+TEXTS = ["Sonne", "sönne", "son", "SON net", "100%", "100 percent", "a_b", "axb", "\U0010ffff!", "ﬁne", ""]
+DATES = [
+    "2013",
+    "2013-01",
+    "2013-01-14",
+    "2013-12-31",
+    "2014-01-01",
+    "2013-01-14T10:00:00Z",
+    "2013-01-14T23:00:00-02:00",
+]
+NUMBERS = ["5", "5.4", "5.40", "5.35", "5.45", "-5", "0", "100", "99.5", "100.5"]
+SYSTEMS = ["", "http://a.example", "http://b.example"]
+REFERENCES = ["Patient/1", "Patient/2", "Group/1", f"{BASE}/Patient/1", "http://o.example/r4/Patient/1", "urn:uuid:7"]
+PROFILES = ["http://p.example/a", "http://p.example/a/b", "http://p.example/ab", "http://p.example"]
+
+codings = st.fixed_dictionaries(
+    {"code": st.sampled_from("abc")},
+    optional={"system": st.sampled_from(SYSTEMS[1:]), "display": st.sampled_from(["Söme", "other"])},
+)
+concepts = st.one_of(
+    st.fixed_dictionaries({"coding": st.lists(codings, min_size=1, max_size=2)}),
+    st.fixed_dictionaries({"text": st.sampled_from(["some text", "Other"])}),
+)
+quantities = st.fixed_dictionaries(
+    {"value": st.sampled_from(NUMBERS).map(float)},
+    optional={
+        "unit": st.sampled_from(["mg", "kg"]),
+        "code": st.sampled_from(["mg", "g"]),
+        "system": st.just("http://u"),
+    },
+)
+effective = st.one_of(
+    st.sampled_from(DATES).map(lambda date: {"effectiveDateTime": date}),
+    st.fixed_dictionaries({}, optional={"start": st.sampled_from(DATES[:4]), "end": st.sampled_from(DATES[3:5])})
+    .filter(bool)
+    .map(lambda period: {"effectivePeriod": period}),
+    st.just({}),
+)
+values = st.one_of(
+    st.sampled_from(TEXTS[:-1]).map(lambda text: {"valueString": text}),
+    quantities.map(lambda quantity: {"valueQuantity": quantity}),
+    st.just({}),
+)
+components = st.lists(st.fixed_dictionaries({"code": concepts}, optional={"valueQuantity": quantities}), min_size=1, max_size=2)
+more = st.fixed_dictionaries(
+    {"status": st.sampled_from(["final", "amended"]), "code": concepts},
+    optional={
+        "subject": st.sampled_from(REFERENCES).map(lambda reference: {"reference": reference}),
+        "component": components,
+        "meta": st.lists(st.sampled_from(PROFILES), min_size=1, max_size=2).map(lambda all: {"profile": all}),
+    },
+)
+observations = st.tuples(more, effective, values).map(lambda parts: parts[0] | parts[1] | parts[2])
+stores = st.lists(observations, max_size=12)
+
+systems_and_codes = st.one_of(
+    st.sampled_from("abc"),
+    st.tuples(st.sampled_from(SYSTEMS), st.sampled_from("abc")).map("|".join),
+    st.sampled_from(SYSTEMS[1:]).map("{}|".format),
+)
+prefixes = st.sampled_from(["", *naive.PREFIXES])
+numbers = st.tuples(prefixes, st.sampled_from(NUMBERS)).map("".join)
+quantity_texts = st.tuples(numbers, st.sampled_from(["", "||mg", "|http://u|mg", "||g", "|http://u|"])).map("".join)
+anyof = {"min_size": 1, "max_size": 2}
+
+
+def asked(names: list[str], texts: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[str, str]]:
+    return st.tuples(st.sampled_from(names), st.lists(texts, **anyof).map(",".join))
+
+
+criteria = st.one_of(
+    asked(["code", "code:not"], systems_and_codes),
+    asked(["code:text"], st.sampled_from(["some", "oth", "SÖM"])),
+    asked(["status", "status:not"], st.sampled_from(["final", "amended", "|final"])),
+    asked(["subject"], st.sampled_from([*REFERENCES, "1", "2"])),
+    asked(["subject:Patient"], st.sampled_from(["1", "2"])),
+    asked(["date"], st.tuples(prefixes, st.sampled_from(DATES)).map("".join)),
+    asked(["value-string", "value-string:exact", "value-string:contains"], st.sampled_from(TEXTS[:-1])),
+    asked(["value-quantity"], quantity_texts),
+    asked(["combo-code-value-quantity"], st.tuples(systems_and_codes, quantity_texts).map("$".join)),
+    asked(["_id"], st.sampled_from(["o1", "o3", "o99"])),
+    asked(["_profile", "_profile:below", "_profile:above"], st.sampled_from(PROFILES)),
+    st.tuples(
+        st.sampled_from(["subject", "date", "value-string", "value-quantity", "code", "_profile"]).map(
+            "{}:missing".format
+        ),
+        st.sampled_from(["true", "false"]),
+    ),
+)
+sorts = st.lists(
+    st.sampled_from(sorted(naive.SORT_VALUES)).flatmap(lambda code: st.sampled_from([code, f"-{code}"])),
+    max_size=3,
+    unique_by=lambda key: key.lstrip("-"),
+).map(",".join)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(
+    contents=stores,
+    searches=st.lists(st.tuples(st.lists(criteria, max_size=3), sorts), min_size=1, max_size=6),
+    count=st.integers(1, 5),
+)
+def test_as_specified(store: SqlStore, contents: list[Any], searches: list[Any], count: int) -> None:
+    """A search gives what the specification's words give, in the same order, page by page, with its total."""
+    tenant = next(TENANTS)
+    resources = [observation(f"o{number}", **content) for number, content in enumerate(contents)]
+    put(store, tenant, *resources)
+
+    for pairs, sort in searches:
+        expected = naive.search(resources, pairs, sort)
+        given = [*pairs, ("_sort", sort)] if sort else pairs
+        ids = [id for some in pages(store, tenant, *given, count=count) for id in some]
+        total = page(store, tenant, query(*given, ("_count", "0"))).total
+
+        assert (given, expected, len(expected)) == (given, ids, total)
+
+
+@pytest.mark.parametrize("sort", ["", "date", "-date", "_lastUpdated", "-_lastUpdated", "-value-string,_id"])
+def test_writes_between_pages(store: SqlStore, tenant: str, sort: str) -> None:
+    """While others are written and deleted, nothing appears twice and nothing that stays is skipped."""
+    there = [observation(f"a{number}", effectiveDateTime=f"20{10 + number % 7}") for number in range(20)]
+    put(store, tenant, *there)
+    given = [("_sort", sort)] if sort else []
+    seen: list[str] = []
+
+    for number, ids in enumerate(pages(store, tenant, *given, count=3)):
+        seen += ids
+        if number < 10:
+            put(store, tenant, observation(f"b{number}", effectiveDateTime=f"20{10 + number}", valueString="m"))
+        if number == 1:
+            delete(store, tenant, "Observation", seen[0])
+
+    assert len(seen) == len(set(seen))
+    assert {each["id"] for each in there} <= set(seen)
+
+
+def test_updated_and_deleted(store: SqlStore, tenant: str) -> None:
+    """What a resource was before is not found any more, nor what is deleted."""
+    put(store, tenant, observation("u", valueString="before"), observation("d", valueString="before"))
+    put(store, tenant, observation("u", valueString="after"))
+    delete(store, tenant, "Observation", "d")
+
+    assert ([], ["u"], ["u"], ["u"]) == (
+        found(store, tenant, ("value-string", "before")),
+        found(store, tenant, ("value-string", "after")),
+        found(store, tenant),
+        found(store, tenant, ("status:not", "amended")),
+    )
+
+
+def test_tenants(store: SqlStore, tenant: str) -> None:
+    """Nobody finds what is another's."""
+    put(store, tenant, observation("mine", valueString="x"))
+
+    assert [] == found(store, next(TENANTS), ("value-string", "x"))
+
+
+def test_types(store: SqlStore, tenant: str) -> None:
+    """A search is of one type, or of all by the parameters that all have."""
+    meta = {"tag": [{"system": "http://t", "code": "blue"}]}
+    put(store, tenant, observation("o", meta=meta), {"resourceType": "Basic", "id": "b", "meta": meta})
+
+    assert (["o"], ["o", "b"]) == (
+        found(store, tenant, ("_tag", "http://t|blue")),
+        found(store, tenant, ("_tag", "blue"), type=None),
+    )
+
+
+def test_last_updated(store: SqlStore, tenant: str) -> None:
+    """The time of the last version is searched by prefix and precision."""
+    put(store, tenant, observation("once"), observation("twice"))
+    put(store, tenant, observation("twice"))
+
+    assert (["once"], ["twice"], ["once", "twice"], ["once"]) == (
+        found(store, tenant, ("_lastUpdated", "1970-01-01T00:00:01Z")),
+        found(store, tenant, ("_lastUpdated", "gt1970-01-01T00:00:01Z")),
+        found(store, tenant, ("_lastUpdated", "1970")),
+        found(store, tenant, ("_lastUpdated", "lt1970-01-01T00:00:02Z")),
+    )
+
+
+def test_identifier_of_type_and_of_reference(store: SqlStore, tenant: str) -> None:
+    """An identifier is found by its type and value, a Reference by the identifier in it."""
+    identifier = {"value": "446", "type": {"coding": [{"system": "http://v2", "code": "MR"}]}}
+    put(store, tenant, observation("i", identifier=[identifier], subject={"identifier": {"value": "s7"}}))
+
+    assert (["i"], [], ["i"], []) == (
+        found(store, tenant, ("identifier:ofType", "http://v2|MR|446")),
+        found(store, tenant, ("identifier:ofType", "http://v2|MR|447")),
+        found(store, tenant, ("subject:identifier", "s7")),
+        found(store, tenant, ("subject:missing", "true")),
+    )
+
+
+def test_versioned_references(store: SqlStore, tenant: str) -> None:
+    """A reference is found with and without the version that it names."""
+    put(store, tenant, observation("v", subject={"reference": "Patient/1/_history/3"}))
+
+    assert (["v"], ["v"], []) == (
+        found(store, tenant, ("subject", "Patient/1")),
+        found(store, tenant, ("subject", "Patient/1/_history/3")),
+        found(store, tenant, ("subject", "Patient/1/_history/4")),
+    )
+
+
+def test_long_text(store: SqlStore, tenant: str) -> None:
+    """A text of any length is stored, and found by its beginning, by what it contains and as a whole."""
+    text = " ".join(f"w{number}" for number in range(30_000))
+    put(store, tenant, observation("long", valueString=text))
+
+    assert (["long"], ["long"], ["long"], []) == (
+        found(store, tenant, ("value-string", text[:2000])),
+        found(store, tenant, ("value-string:contains", "w29998 w29999")),
+        found(store, tenant, ("value-string:exact", text)),
+        found(store, tenant, ("value-string:exact", text + "!")),
+    )
+
+
+def test_many_values(store: SqlStore, tenant: str) -> None:
+    """A thousand values are one search."""
+    put(store, tenant, observation("m", subject={"reference": "Patient/7"}, valueString="q7"))
+    references = ",".join(f"Patient/{number}" for number in range(1000))
+    texts = ",".join(f"q{number}" for number in range(1000))
+    dates = ",".join(["ne2013"] * 1000)
+
+    assert (["m"], ["m"], []) == (
+        found(store, tenant, ("subject", references)),
+        found(store, tenant, ("value-string", texts)),
+        found(store, tenant, ("date", dates)),
+    )
+
+
+def test_totals(store: SqlStore, tenant: str) -> None:
+    """The total counts all matches on every page, and is left out where it is not wanted."""
+    put(store, tenant, *(observation(f"t{number}") for number in range(5)))
+    first = page(store, tenant, query(count=2))
+    second = page(store, tenant, query(("_cursor", first.cursor or ""), count=2))
+
+    assert (5, 5, None, 5, ()) == (
+        first.total,
+        second.total,
+        page(store, tenant, query(("_total", "none"))).total,
+        page(store, tenant, query(("_count", "0"))).total,
+        page(store, tenant, query(("_count", "0"))).matches,
+    )
+
+
+def test_cursors_are_of_their_query(store: SqlStore, tenant: str) -> None:
+    """A cursor that was changed, or comes from another search or tenant, is refused."""
+    put(store, tenant, *(observation(f"c{number}") for number in range(5)))
+    cursor = page(store, tenant, query(("status", "final"), count=2)).cursor or ""
+    strange = [
+        (tenant, query(("status", "amended"), ("_cursor", cursor))),
+        (tenant, query(("status", "final"), ("_sort", "date"), ("_cursor", cursor))),
+        (tenant, query(("status", "final"), ("_cursor", cursor[:-2] + "AA"))),
+        (tenant, query(("status", "final"), ("_cursor", "ü"))),
+        (next(TENANTS), query(("status", "final"), ("_cursor", cursor))),
+    ]
+
+    for of_tenant, each in strange:
+        with pytest.raises(BadParameter, match="_cursor"):
+            page(store, of_tenant, each)
+
+
+def test_match_is_the_stored_version(store: SqlStore, tenant: str) -> None:
+    """A match comes with its body as it was stored."""
+    resource = observation("body", valueString="as it is")
+    put(store, tenant, resource)
+    version = page(store, tenant, query()).matches[0]
+
+    assert ("Observation", "body", 1, resource) == (
+        version.type,
+        version.id,
+        version.version,
+        orjson.loads(version.body),
+    )
