@@ -12,6 +12,7 @@ from granian.server import Server
 from fhir_blob import app
 from fhir_blob.api import metrics
 from fhir_blob.api.logs import Log
+from fhir_blob.api.transfers import end_idle_connections
 from fhir_blob.settings import Settings
 
 
@@ -46,4 +47,5 @@ def _worker(settings: Settings) -> Flask:
     """What each worker process runs: its own connections, threads and caches."""
     services, log = app.wire(settings), Log(settings.log_level)
     app.start_worker(services, log)
+    end_idle_connections(settings.port, settings.stall_seconds)
     return app.application(services, log)

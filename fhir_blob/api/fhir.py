@@ -103,6 +103,8 @@ def _match(parts: tuple[str, ...], given: list[str]) -> dict[str, str] | None:
     at: dict[str, str] = {"type": parts[0]} if parts[0] == binary.TYPE else {}
     for part, each in zip(parts, given, strict=True):
         if part[0] == "<":
+            if each[:1] in ("_", "$"):
+                return None  # no type, id or version begins so
             at[part[1:-1]] = each
         elif part != each:
             return None

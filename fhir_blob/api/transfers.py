@@ -1,23 +1,28 @@
 """Raw bodies: how many at a time, and what happens to one that stalls or ends early.
 
-An aborted upload looks like a normal end to the WSGI server, and it knows no body timeout: so the
-length is compared, and a thread reads ahead while this one watches the clock.
+An aborted upload looks like a normal end to the WSGI server, so the length is compared. It knows no
+timeout either, and a body can be read in the request's own thread alone: `end_idle_connections` is
+what ends a wait for a client that sends, or takes, nothing any more.
 """
 
 from __future__ import annotations
 
+import os
+import socket
+import stat
+import struct
+import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from queue import Empty, Full, Queue
-from threading import Event, Semaphore, Thread
+from threading import Semaphore, Thread
 from typing import IO
 
 from fhir_blob.errors import BodyTruncated, TooManyTransfers, UploadTimeout
 
-_CHUNK = 262_144
-_AHEAD = 4
-_READERS = 64
+_CHUNK = 65_536
+# struct tcp_info: eight bytes, then 32-bit fields, times in milliseconds.
+_TCP_INFO = struct.Struct("=8B13I")
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
+_LAST_DATA_SENT, _LAST_DATA_RECEIVED = 8 + 9, 8 + 11
 
 
 class TransferGate:
@@ -38,67 +43,52 @@ class TransferGate:
 
 
 def whole(body: IO[bytes], size: int, stall_seconds: float) -> bytes:
-    """The body in memory, as `chunks` reads it; a small one is read at once by a thread that waits for such."""
-    if size > _CHUNK:
-        return b"".join(chunks(body, size, stall_seconds))
-    reading = _readers().submit(body.read, size)
-    try:
-        found = bytes(reading.result(stall_seconds))
-    except TimeoutError:
-        raise UploadTimeout(f"The body of {size} bytes took longer than {stall_seconds:g} seconds.") from None
-    except (OSError, ValueError, RuntimeError):
-        found = b""
-    if len(found) != size:
-        raise BodyTruncated(f"The body ended after {len(found)} of {size} bytes.")
-    return found
-
-
-@cache
-def _readers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_READERS, thread_name_prefix="body")
+    """The body in memory, as `chunks` reads it."""
+    return b"".join(chunks(body, size, stall_seconds))
 
 
 def chunks(body: IO[bytes], size: int, stall_seconds: float) -> Iterator[bytes]:
-    """Exactly `size` bytes of the body. BodyTruncated where it ends early, UploadTimeout where it stalls."""
-    ahead: Queue[bytes] = Queue(_AHEAD)
-    given_up = Event()
-    Thread(target=_read, args=(body, size, ahead, given_up), daemon=True).start()
+    """Exactly `size` bytes of the body. BodyTruncated where it ends early, UploadTimeout where it stalled."""
     got = 0
-    try:
-        while got < size:
-            chunk = _next(ahead, stall_seconds, got, size)
-            if not chunk:
-                raise BodyTruncated(f"The body ended after {got} of {size} bytes.")
-            got += len(chunk)
-            yield chunk
-    finally:
-        given_up.set()
-
-
-def _next(ahead: Queue[bytes], seconds: float, got: int, size: int) -> bytes:
-    try:
-        return ahead.get(timeout=seconds)
-    except Empty:
-        raise UploadTimeout(f"The body stalled for {seconds:g} seconds after {got} of {size} bytes.") from None
-
-
-def _read(body: IO[bytes], size: int, ahead: Queue[bytes], given_up: Event) -> None:
-    left = size
-    while left > 0 and not given_up.is_set():
+    while got < size:
+        began, wanted = time.monotonic(), min(_CHUNK, size - got)
         try:
-            chunk = body.read(min(_CHUNK, left))
+            chunk = body.read(wanted)
         except (OSError, ValueError, RuntimeError):
             chunk = b""
-        left -= len(chunk)
-        if not _put(ahead, chunk, given_up) or not chunk:
+        got += len(chunk)
+        if len(chunk) < wanted:  # it waits for all that was wanted, so this is the end
+            raise _ended(got, size, stall_seconds, time.monotonic() - began)
+        yield chunk
+
+
+def _ended(got: int, size: int, stall_seconds: float, waited: float) -> BodyTruncated | UploadTimeout:
+    if waited >= stall_seconds:
+        return UploadTimeout(f"The body stalled for {stall_seconds:g} seconds after {got} of {size} bytes.")
+    return BodyTruncated(f"The body ended after {got} of {size} bytes.")
+
+
+def end_idle_connections(port: int, seconds: float) -> None:
+    """From now on end every connection to the port that carries no byte, either way, for so long."""
+    Thread(target=_end_idle, args=(port, seconds), name="idle", daemon=True).start()
+
+
+def _end_idle(port: int, seconds: float) -> None:
+    while True:
+        time.sleep(max(seconds / 10, 0.1))
+        for descriptor in os.listdir("/proc/self/fd"):
+            _end_if_idle(int(descriptor), port, seconds * 1000)
+
+
+def _end_if_idle(descriptor: int, port: int, milliseconds: float) -> None:
+    """Of a client that says nothing no more is read; what is answered it can still take."""
+    try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             return
-
-
-def _put(ahead: Queue[bytes], chunk: bytes, given_up: Event) -> bool:
-    while not given_up.is_set():
-        try:
-            ahead.put(chunk, timeout=0.5)
-            return True
-        except Full:
-            continue
-    return False
+        with socket.socket(fileno=os.dup(descriptor)) as connection:
+            if connection.family in _INTERNET and connection.getsockname()[1] == port and connection.getpeername():
+                info = _TCP_INFO.unpack(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size))
+                if min(info[_LAST_DATA_SENT], info[_LAST_DATA_RECEIVED]) >= milliseconds:
+                    connection.shutdown(socket.SHUT_RD)
+    except OSError:
+        return  # no connection, or none any more

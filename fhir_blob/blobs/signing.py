@@ -6,6 +6,7 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from urllib.parse import quote, urlsplit
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_ADDRESS = re.compile(r"(\d+(\.\d+){3}|\[.*\])(:\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Endpoint:
     def place(self, bucket: str, key: str) -> tuple[str, str]:
         """Host and encoded path of an object."""
         encoded = quote(key, safe="/-_.~")
-        if self.path_style:
+        if self.path_style or not _can_lead(self.scheme, self.host, bucket):
             return self.host, f"{self.path}/{bucket}/{encoded}"
         return f"{bucket}.{self.host}", f"{self.path}/{encoded}"
 
@@ -95,6 +98,18 @@ def _headers(host: str, headers: Mapping[str, str]) -> tuple[str, str]:
     lowered = {name.lower(): " ".join(value.split()) for name, value in headers.items()} | {"host": host}
     names = sorted(lowered)
     return ";".join(names), "".join(f"{name}:{lowered[name]}\n" for name in names)
+
+
+@lru_cache(256)
+def _can_lead(scheme: str, host: str, bucket: str) -> bool:
+    """Whether the bucket can stand before the host: no certificate covers dots, and an address has no names below it.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
+    """
+    if _ADDRESS.fullmatch(host):
+        return False
+    labels = bucket.split(".") if scheme == "http" else [bucket]
+    return len(bucket) > 2 and not _ADDRESS.fullmatch(bucket) and all(_LABEL.fullmatch(label) for label in labels)
 
 
 @lru_cache(4096)
