@@ -4,4 +4,4 @@ from tests.services.postgresql import fresh_postgresql_url, postgresql_url
 from tests.services.s3 import minio, s3, seaweedfs
 from tests.services.server import server, start_server
 
-__all__ = ["fresh_postgresql_url", "postgresql_url", "server", "start_server"]
+__all__ = ["fresh_postgresql_url", "minio", "postgresql_url", "s3", "seaweedfs", "server", "start_server"]

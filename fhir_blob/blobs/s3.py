@@ -7,7 +7,7 @@ above one part go up in parts, so memory stays flat; a write that fails leaves n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ _PART = 8 * 1024 * 1024
 _MOST_PARTS = 10_000
 _COPY_LIMIT = 5 * 1024**3
 _COPY_PART = 512 * 1024 * 1024
+_PROBE = f"{PENDING}probe"
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchBucket", "NoSuchUpload"})
 _THERE_ALREADY = frozenset({"BucketAlreadyOwnedByYou"})
 _CHANGED = frozenset({"412", "PreconditionFailed"})
@@ -50,7 +51,6 @@ class S3BlobStore:
         self._credentials, self._path_style, self._connections = credentials, path_style, connections
         public = public_endpoint or endpoint or f"https://s3.{region}.amazonaws.com"
         self.public = Endpoint.of(public, region, path_style=path_style)
-        self._versioned: dict[str, bool] = {}
         self._has_written = False
         self._lock = Lock()
 
@@ -119,11 +119,12 @@ class S3BlobStore:
             return self._in_parts(bucket, target, content_type, size, lambda upload: self._copied(upload, origin, size))
         given = {"Bucket": bucket, "Key": target, "MetadataDirective": "REPLACE", "ContentType": content_type}
         found = self._do("copy_object", **given, **origin)
-        return ObjectInfo(target, size, found["CopyObjectResult"]["ETag"], content_type, found.get("VersionId", ""))
+        copied = _quoted(found["CopyObjectResult"]["ETag"])
+        return ObjectInfo(target, size, copied, content_type, found.get("VersionId", ""))
 
     def delete(self, bucket: str, key: str) -> None:
-        if not self._is_versioned(bucket):
-            self._do("delete_object", but=_MISSING, Bucket=bucket, Key=key)
+        gone = self._do("delete_object", but=_MISSING, Bucket=bucket, Key=key) or {}
+        if not gone.get("VersionId") and not gone.get("DeleteMarker"):
             return
         page = self._do("list_object_versions", Bucket=bucket, Prefix=key)
         for each in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
@@ -144,7 +145,8 @@ class S3BlobStore:
     def ping(self) -> None:
         """The first one writes: SeaweedFS reads some seconds before it takes anything."""
         if not self._has_written:
-            self._do("put_object", Bucket=self.bucket, Key=f"{PENDING}probe", Body=b"1")
+            self._do("put_object", Bucket=self.bucket, Key=_PROBE, Body=b"1")
+            self.delete(self.bucket, _PROBE)
             self._has_written = True
         self._do("head_bucket", Bucket=self.bucket)
 
@@ -182,14 +184,12 @@ class S3BlobStore:
     def _current_credentials(self) -> Credentials:
         if self._credentials is not None:
             return self._credentials
-        found = self._client._request_signer._credentials.get_frozen_credentials()  # type: ignore[attr-defined]
+        known = self._client._request_signer._credentials  # type: ignore[attr-defined]
+        if known is None:
+            raise Unavailable(f"The S3 account {self.account!r} has no credentials.")
+        with self.reaching():
+            found = known.get_frozen_credentials()
         return Credentials(found.access_key, found.secret_key, found.token or "")
-
-    def _is_versioned(self, bucket: str) -> bool:
-        if bucket not in self._versioned:
-            found = self._do("get_bucket_versioning", but=_UNKNOWN, Bucket=bucket) or {}
-            self._versioned[bucket] = bool(found.get("Status"))
-        return self._versioned[bucket]
 
     def _sent(self, upload: Mapping[str, str], parts: Iterable[bytes]) -> Iterator[str]:
         """The ETags of an upload's parts, as they are sent."""
@@ -217,9 +217,10 @@ class S3BlobStore:
             made = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags(upload), 1)]
             done = self._do("complete_multipart_upload", **upload, MultipartUpload={"Parts": made})
         except BaseException:
-            self._do("abort_multipart_upload", but=_MISSING, **upload)
+            with suppress(Unavailable):
+                self._do("abort_multipart_upload", but=_MISSING, **upload)
             raise
-        return ObjectInfo(key, size, done["ETag"], content_type, done.get("VersionId", ""))
+        return ObjectInfo(key, size, _quoted(done["ETag"]), content_type, done.get("VersionId", ""))
 
     def _do(self, operation: str, *, but: Any = frozenset(), **arguments: Any) -> Any:
         """What S3 answers to a boto3 operation; None for the error codes of `but`."""
@@ -232,7 +233,7 @@ class S3BlobStore:
             code = str(error.response.get("Error", {}).get("Code", ""))
             if code in but:
                 return None
-            if code in _CHANGED:
+            if code in _CHANGED or ("CopySource" in arguments and code in _MISSING):
                 raise Conflict("The object in S3 has changed meanwhile.") from error
             raise Unavailable(f"The S3 account {self.account!r} answers {code or 'an error'}.") from error
 
@@ -274,14 +275,22 @@ def _parts(chunks: Iterable[bytes], size: int, length: int) -> Iterator[bytes]:
     buffer, total = bytearray(), 0
     for chunk in chunks:
         total += len(chunk)
+        if total > size:
+            break
         buffer += chunk
         while len(buffer) >= length and total < size:
             yield bytes(buffer[:length])
             del buffer[:length]
     if total != size:
-        raise BodyTruncated(f"The body has {total} bytes, not the {size} that were announced.")
+        came = f"more than {size}" if total > size else f"{total}"
+        raise BodyTruncated(f"The body has {came} bytes, not the {size} that were announced.")
     if buffer:
         yield bytes(buffer)
+
+
+def _quoted(etag: str) -> str:
+    """SeaweedFS leaves the quotes out of what it answers to a copy."""
+    return etag if etag.startswith('"') else f'"{etag}"'
 
 
 def _info(key: str, found: Any) -> ObjectInfo:
