@@ -88,7 +88,7 @@ def by_status(resource: Resource, text: str, modifier: str) -> bool:
 def by_subject(resource: Resource, text: str, modifier: str) -> bool:
     reference = resource.get("subject", {}).get("reference", "").removeprefix("https://ehr.example/fhir/")
     wanted = f"{modifier}/{text}" if modifier else text.removeprefix("https://ehr.example/fhir/")
-    if "/" in wanted:
+    if "/" in wanted or ":" in wanted:
         return bool(reference == wanted)
     return bool(reference.count("/") == 1 and reference.endswith(f"/{wanted}"))
 

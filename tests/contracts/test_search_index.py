@@ -123,19 +123,21 @@ quantities = st.fixed_dictionaries(
         "system": st.just("http://u"),
     },
 )
-effective = st.one_of(
+effective: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.sampled_from(DATES).map(lambda date: {"effectiveDateTime": date}),
     st.fixed_dictionaries({}, optional={"start": st.sampled_from(DATES[:4]), "end": st.sampled_from(DATES[3:5])})
     .filter(bool)
     .map(lambda period: {"effectivePeriod": period}),
     st.just({}),
 )
-values = st.one_of(
+values: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.sampled_from(TEXTS[:-1]).map(lambda text: {"valueString": text}),
     quantities.map(lambda quantity: {"valueQuantity": quantity}),
     st.just({}),
 )
-components = st.lists(st.fixed_dictionaries({"code": concepts}, optional={"valueQuantity": quantities}), min_size=1, max_size=2)
+components = st.lists(
+    st.fixed_dictionaries({"code": concepts}, optional={"valueQuantity": quantities}), min_size=1, max_size=2
+)
 more = st.fixed_dictionaries(
     {"status": st.sampled_from(["final", "amended"]), "code": concepts},
     optional={
@@ -155,11 +157,10 @@ systems_and_codes = st.one_of(
 prefixes = st.sampled_from(["", *naive.PREFIXES])
 numbers = st.tuples(prefixes, st.sampled_from(NUMBERS)).map("".join)
 quantity_texts = st.tuples(numbers, st.sampled_from(["", "||mg", "|http://u|mg", "||g", "|http://u|"])).map("".join)
-anyof = {"min_size": 1, "max_size": 2}
 
 
 def asked(names: list[str], texts: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[str, str]]:
-    return st.tuples(st.sampled_from(names), st.lists(texts, **anyof).map(",".join))
+    return st.tuples(st.sampled_from(names), st.lists(texts, min_size=1, max_size=2).map(",".join))
 
 
 criteria = st.one_of(
@@ -367,4 +368,69 @@ def test_match_is_the_stored_version(store: SqlStore, tenant: str) -> None:
         version.id,
         version.version,
         orjson.loads(version.body),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("5.4", ["5.35", "5.4"]),
+        ("ne5.4", ["5.34", "5.45", "100"]),
+        ("gt5.4", ["5.45", "100"]),
+        ("ge5.4", ["5.4", "5.45", "100"]),
+        ("lt5.4", ["5.34", "5.35"]),
+        ("le5.4", ["5.34", "5.35", "5.4"]),
+        ("sa5.4", ["5.45", "100"]),
+        ("eb5.4", ["5.34"]),
+        ("ap5", ["5.34", "5.35", "5.4", "5.45"]),
+        ("1e2", ["100"]),
+    ],
+)
+def test_precision_of_numbers(store: SqlStore, tenant: str, text: str, ids: list[str]) -> None:
+    """5.4 is what rounds to it, and more or less than 5.4 is measured from it exactly."""
+    numbers = ("5.34", "5.35", "5.4", "5.45", "100")
+    put(store, tenant, *(observation(each, valueQuantity={"value": float(each)}) for each in numbers))
+
+    assert ids == found(store, tenant, ("value-quantity", text))
+
+
+def test_composites_are_of_one_element(store: SqlStore, tenant: str) -> None:
+    """Code and quantity of a composite belong to the same component."""
+    parts = [
+        {"code": {"coding": [{"code": code}]}, "valueQuantity": {"value": value}}
+        for code, value in (("systolic", 120), ("diastolic", 80))
+    ]
+    put(store, tenant, observation("bp", component=parts))
+
+    assert (["bp"], []) == (
+        found(store, tenant, ("component-code-value-quantity", "systolic$gt100")),
+        found(store, tenant, ("component-code-value-quantity", "diastolic$gt100")),
+    )
+
+
+class Recording:
+    """A Reader that keeps its statements."""
+
+    def __init__(self, reader: Any) -> None:
+        self.tenant, self.is_postgresql, self._reader = reader.tenant, reader.is_postgresql, reader
+        self.statements: list[tuple[str, Any]] = []
+
+    def rows(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
+        self.statements.append((sql, parameters))
+        found: list[tuple[Any, ...]] = self._reader.rows(sql, parameters)
+        return found
+
+
+def test_sqlite_seeks(store: SqlStore, tenant: str) -> None:
+    """A search by patient, category and date is one statement that looks up rows by index and reads no whole table."""
+    asked = query(("patient", "1"), ("category", "a"), ("date", "ge2013"), ("_sort", "-date"), type="DocumentReference")
+    with store.read(tenant) as reader:
+        recording = Recording(reader)
+        INDEX.search(recording, asked)  # type: ignore[arg-type]
+        statement, parameters = recording.statements[0]
+        steps = [] if reader.is_postgresql else reader.rows(f"EXPLAIN QUERY PLAN {statement}", parameters)
+
+    assert (1, []) == (
+        len(recording.statements),
+        [step[3] for step in steps if step[3].startswith("SCAN") and step[3] not in ("SCAN p", "SCAN m")],
     )
