@@ -39,7 +39,7 @@ def postgresql_url() -> Iterator[str]:
     )
     options = ["-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"]
     with (folder / "log").open("wb") as log:
-        command = [postgresql_program("postgres"), "-D", folder / "data", *options]
+        command = [str(postgresql_program("postgres")), "-D", str(folder / "data"), *options]
         process = subprocess.Popen(command, stdout=log, stderr=log, user=user, cwd=folder)
     url = f"postgresql://tests@127.0.0.1:{port}"
     try:
