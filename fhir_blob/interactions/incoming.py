@@ -17,7 +17,7 @@ from fhir_blob.fhir import attachments, codec
 from fhir_blob.fhir.attachments import Link, Place, Slot
 from fhir_blob.fhir.validation import validate
 from fhir_blob.interactions import Context, instant
-from fhir_blob.interactions.links import Links
+from fhir_blob.interactions.links import Links, Target
 from fhir_blob.search.extraction import extract
 from fhir_blob.store import Blob, IndexEntries, Method, Transaction, Version
 
@@ -159,9 +159,10 @@ def _from_data(context: Context, links: Links, work: _Work, attachment: dict[str
     digest = base64.b64encode(hashlib.sha1(content, usedforsecurity=False).digest()).decode()
     _match(attachment, "size", len(content))
     _match(attachment, "hash", digest)
-    attachment.pop("size", None), attachment.pop("hash", None)
     known = links.with_hash(digest)
     if known is not None:
+        for name in {"size", "hash"} - known.kept:
+            attachment.pop(name, None)
         attachment.setdefault("url", known.url)
         return known.link
     lifecycle = context.services.lifecycle
@@ -187,7 +188,7 @@ def _from_url(links: Links, work: _Work, attachment: dict[str, Any]) -> Link | N
     attachment["url"] = target.url
     for blob in target.blobs[-1:]:
         if blob.state == "available":
-            _drop_filled_in(attachment, target.blobs, target.link)
+            _drop_filled_in(attachment, target)
         elif blob.state == "pending":
             _declare(work, attachment, blob)
     return target.link
@@ -218,13 +219,14 @@ def _match(attachment: Mapping[str, Any], name: str, actual: int | str) -> None:
         )
 
 
-def _drop_filled_in(attachment: dict[str, Any], blobs: Sequence[Blob], link: Link) -> None:
+def _drop_filled_in(attachment: dict[str, Any], target: Target) -> None:
     """Size and hash are answered from the blob; those of an earlier version were read before this one came."""
+    blobs = target.blobs
     for name, values in (("size", [blob.size for blob in blobs]), ("hash", [blob.sha1 for blob in blobs])):
-        if attachment.get(name) in values:
-            del attachment[name]
-        else:
+        if attachment.get(name) not in values:
             _match(attachment, name, values[-1] or "")
+        elif name not in target.kept or not target.link.as_data:
+            del attachment[name]
 
 
 def _declare(work: _Work, attachment: Mapping[str, Any], blob: Blob) -> None:

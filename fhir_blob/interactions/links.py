@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fhir_blob.fhir import attachments, codec
 from fhir_blob.fhir.attachments import Link
@@ -18,13 +18,15 @@ _BINARY = re.compile(r"Binary/([A-Za-z0-9.-]{1,64})(?:/_history/([1-9][0-9]{0,17
 class Target:
     """What a URL stands for: `url` is what is stored, `blobs` are its bytes, the ones meant last.
 
-    `by_object`: the URL named the object in S3, not the Binary.
+    `by_object`: the URL named the object in S3, not the Binary. `kept`: of size and hash those that
+    the client said itself in the prior version.
     """
 
     link: Link
     url: str
     blobs: tuple[Blob, ...] = ()
     by_object: bool = False
+    kept: frozenset[str] = frozenset()
 
 
 class Links:
@@ -41,7 +43,7 @@ class Links:
         if found is None:
             return None
         before = self._before(found)
-        return found if before is None else Target(before.link, before.url, found.blobs)
+        return found if before is None else replace(before, blobs=found.blobs)
 
     def with_hash(self, sha1: str) -> Target | None:
         """The prior version's Attachment whose bytes have that base64 SHA-1."""
@@ -89,7 +91,7 @@ class Links:
             return
         for slot in attachments.decode(self._prior.slots):
             attachment = codec.parse(self._prior.body[slot.start : slot.end])
-            yield Target(slot.link, attachment.get("url", ""))
+            yield Target(slot.link, attachment.get("url", ""), kept=frozenset(attachment) & _FILLED_IN)
 
 
 def _bytes(reader: Reader, binary_id: str, version: int | None) -> tuple[Blob, ...]:
@@ -99,6 +101,8 @@ def _bytes(reader: Reader, binary_id: str, version: int | None) -> tuple[Blob, .
     return tuple(blob for blob in reader.blobs_of(binary_id) if blob.version is not None and blob.state in _USABLE)
 
 
+# What answers add to an Attachment from its blob.
+_FILLED_IN = frozenset({"size", "hash"})
 _USABLE = {"pending", "verifying", "available"}
 
 

@@ -106,12 +106,13 @@ def _attachment(context: Context, link: Link, attachment: dict[str, Any], blobs:
     blob = blobs.get((link.binary_id, link.version))
     if blob is None:
         return attachment
-    if blob.state == "available":
-        _fill_in(attachment, blob)
     if _inlined(context, link, blob):
         if attachment.get("url") == binary_url(blob):
             del attachment["url"]
+        attachment.setdefault("contentType", blob.content_type)  # data needs one (att-1)
         return {**attachment, "data": _data(context, blob)}
+    if blob.state == "available":
+        _fill_in(attachment, blob)
     if context.attachments == "url" and blob.state == "available":
         return {**attachment, "url": _signed_get(context, blob)[0]}
     extensions = _extensions(context, blob)
