@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import requests
+
 from tests.client import Client, diagnostics, extension
 from tests.services.server import Server
 
@@ -82,7 +83,9 @@ def test_attachments_of_any_depth(fhir: Client, face: str) -> None:
         "_status": {"extension": [{"url": "http://x.example/a", "valueAttachment": dict(link)}]},
         "contained": [{"resourceType": "Patient", "id": "p", "photo": [dict(link)]}],
         "subject": {"reference": "#p"},
-        "content": [{"attachment": {**link, "extension": [{"url": "http://x.example/b", "valueAttachment": dict(link)}]}}],
+        "content": [
+            {"attachment": {**link, "extension": [{"url": "http://x.example/b", "valueAttachment": dict(link)}]}}
+        ],
     }
     read = fhir.fhir(f"DocumentReference/{fhir.create(document)['id']}")
 
@@ -160,7 +163,9 @@ def test_a_binary_in_use_is_kept(fhir: Client) -> None:
     assert (409, [expected]) == (refused.status_code, diagnostics(refused))
     fhir("DELETE", f"Patient/{patient['id']}")
     assert 204 == fhir("DELETE", f"Binary/{id}").status_code
-    assert 409 == fhir("POST", "Patient", json={"resourceType": "Patient", "photo": [{"url": f"Binary/{id}"}]}).status_code
+    assert (
+        409 == fhir("POST", "Patient", json={"resourceType": "Patient", "photo": [{"url": f"Binary/{id}"}]}).status_code
+    )
 
 
 def test_a_binary_made_for_a_slot_ends_with_its_owner(fhir: Client) -> None:

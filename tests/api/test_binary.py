@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+
 from tests.client import Client, diagnostics, extension
 from tests.services.server import Server, StartServer
 
@@ -187,7 +188,10 @@ def test_raw_update(fhir: Client, pdf: str) -> None:
     again = fhir("PUT", "Binary/raw-update", data=b"three", headers=RAW | {"If-Match": 'W/"1"'})
 
     assert (201, 200) == (made.status_code, again.status_code)
-    assert (b"one", b"three") == (fhir.get("Binary/raw-update/_history/1").content, fhir.get("Binary/raw-update").content)
+    assert (b"one", b"three") == (
+        fhir.get("Binary/raw-update/_history/1").content,
+        fhir.get("Binary/raw-update").content,
+    )
 
 
 def test_the_content_type_is_bound_where_it_is_asked_for(fhir: Client) -> None:
@@ -218,7 +222,9 @@ def test_a_body_that_ends_early_stores_nothing(fhir: Client, server: Server) -> 
     before = fhir.fhir("Binary/_history?_count=1").get("total")
     place = urlsplit(server.url)
     with socket.create_connection((place.hostname or "", place.port or 0), 10) as connection:
-        connection.sendall(b"POST /fhir/Binary HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 1000000\r\n\r\n")
+        connection.sendall(
+            b"POST /fhir/Binary HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 1000000\r\n\r\n"
+        )
         connection.sendall(b"x" * 1000)
 
     assert before == fhir.fhir("Binary/_history?_count=1").get("total")
@@ -231,7 +237,9 @@ def test_a_stalled_body_times_out(start_server: StartServer) -> None:
     stalled = []
     for type in (b"image/png", b"image/png", b"image/png", b"application/fhir+json"):
         connection = socket.create_connection((place.hostname or "", place.port or 0), 20)
-        connection.sendall(b"POST /fhir/Binary HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: 900\r\n\r\nxx" % type)
+        connection.sendall(
+            b"POST /fhir/Binary HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: 900\r\n\r\nxx" % type
+        )
         stalled.append(connection)
 
     fhir = Client(server.base)
@@ -256,7 +264,9 @@ def test_large_bodies_stream(fhir: Client, server: Server) -> None:
 
 def test_data_is_kept_as_it_came(fhir: Client) -> None:
     """A Binary that came with data is answered with it; written back, its bytes are not stored again."""
-    made = fhir.create({"resourceType": "Binary", "contentType": "text/plain", "data": base64.b64encode(b"hi").decode()})
+    made = fhir.create(
+        {"resourceType": "Binary", "contentType": "text/plain", "data": base64.b64encode(b"hi").decode()}
+    )
 
     again = fhir.update(made)
 

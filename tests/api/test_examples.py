@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from tests.client import Client
 from tests.fhir.wrong_examples import WRONG
 from tests.services import r4_examples

@@ -1,4 +1,5 @@
 """The FHIR interactions as a client sees them."""
+# ruff: noqa: E501 - a case of a table is one line
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import json
 from email.utils import parsedate_to_datetime
 
 import pytest
+
 from tests.client import Client, diagnostics
 from tests.services.server import Server, StartServer
 
@@ -72,7 +74,13 @@ def test_refusals_quote_what_was_wrong(
 
 def test_every_problem_of_a_resource_is_listed(fhir: Client) -> None:
     """422 names each element by its FHIRPath."""
-    wrong = {"resourceType": "Patient", "birthDate": "2023-02-30", "active": "yes", "contact": [{"gender": "x"}], "no": 1}
+    wrong = {
+        "resourceType": "Patient",
+        "birthDate": "2023-02-30",
+        "active": "yes",
+        "contact": [{"gender": "x"}],
+        "no": 1,
+    }
 
     refused = fhir("POST", "Patient", json=wrong)
 
@@ -83,8 +91,7 @@ def test_every_problem_of_a_resource_is_listed(fhir: Client) -> None:
 def test_decimals_keep_their_digits(fhir: Client) -> None:
     """1.00 is stored and answered as 1.00."""
     body = (
-        '{"resourceType":"Observation","status":"final","code":{"text":"x"},'
-        '"valueQuantity":{"value":1.00,"unit":"mg"}}'
+        '{"resourceType":"Observation","status":"final","code":{"text":"x"},"valueQuantity":{"value":1.00,"unit":"mg"}}'
     )
 
     made = fhir("POST", "Observation", data=body, headers={"Content-Type": "application/fhir+json; charset=UTF-8"})
@@ -210,7 +217,9 @@ def test_head_and_options(fhir: Client) -> None:
     assert got.headers["Content-Length"] == head.headers["Content-Length"]
     assert (204, "*") == (preflight.status_code, preflight.headers["Access-Control-Allow-Origin"])
     assert "prefer,x-any" == preflight.headers["Access-Control-Allow-Headers"]
-    exposed = fhir("GET", "metadata", headers={"Origin": "https://ehr.example"}).headers["Access-Control-Expose-Headers"]
+    exposed = fhir("GET", "metadata", headers={"Origin": "https://ehr.example"}).headers[
+        "Access-Control-Expose-Headers"
+    ]
     assert {"ETag", "Location", "Preference-Applied"} <= set(exposed.split(", "))
 
 
@@ -225,12 +234,16 @@ def test_every_type_is_served(fhir: Client) -> None:
 
     assert 146 == len(resources)
     document = next(each for each in resources if each["type"] == "DocumentReference")
-    assert {"patient", "category", "date", "identifier", "_lastUpdated"} <= {each["name"] for each in document["searchParam"]}
+    assert {"patient", "category", "date", "identifier", "_lastUpdated"} <= {
+        each["name"] for each in document["searchParam"]
+    }
 
 
 def test_a_body_needs_its_length(server: Server) -> None:
     """411 without Content-Length, 413 above the limit."""
-    chunked = Client(server.base)("POST", "Patient", data=iter([json.dumps(SMITH).encode()]), headers={"Content-Type": "application/json"})
+    chunked = Client(server.base)(
+        "POST", "Patient", data=iter([json.dumps(SMITH).encode()]), headers={"Content-Type": "application/json"}
+    )
 
     assert 411 == chunked.status_code
 

@@ -3,6 +3,7 @@
 BLANK = "its narrative is blank (txt-2)"
 NO_LINK_ID = "its items have no linkId"
 NO_BASE = "it has no base"
+LONG_ID = "its id has more than 64 characters"
 NO_NAME = "it has no name and no packageId"
 
 WRONG = {
@@ -19,7 +20,7 @@ WRONG = {
     "SearchParameter-codesystem-extensions-CodeSystem-end.json": NO_BASE,
     "SearchParameter-codesystem-extensions-CodeSystem-keyword.json": NO_BASE,
     "SearchParameter-codesystem-extensions-CodeSystem-workflow.json": NO_BASE,
-    "SearchParameter-questionnaireresponse-extensions-QuestionnaireResponse-item-subject.json": "its id has 68 characters",
+    "SearchParameter-questionnaireresponse-extensions-QuestionnaireResponse-item-subject.json": LONG_ID,
     "SearchParameter-valueset-extensions-ValueSet-author.json": NO_BASE,
     "SearchParameter-valueset-extensions-ValueSet-effective.json": NO_BASE,
     "SearchParameter-valueset-extensions-ValueSet-end.json": NO_BASE,
