@@ -80,7 +80,7 @@ ROUTES: tuple[Route, ...] = (
     ("/Binary/<id>", {"GET": ("read", _read), "PUT": ("update", _update)}),
     ("/Binary/<id>/_history/<version>", {"GET": ("vread", _vread)}),
     ("/Binary/<id>/$complete", {"POST": ("$complete", _complete)}),
-    ("/Binary/<id>/$presigned-url", {"GET": ("$presigned-url", _presigned_url)}),
+    ("/Binary/<id>/$presigned-url", dict.fromkeys(("GET", "POST"), ("$presigned-url", _presigned_url))),
 )
 
 

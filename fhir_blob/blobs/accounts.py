@@ -34,7 +34,7 @@ class S3Accounts:
 
     def __init__(self, settings: Settings, store: ResourceStore, keys: Keys) -> None:
         self._settings, self._store, self._keys = settings, store, keys
-        self._made: dict[tuple[str, str], tuple[int, S3BlobStore]] = {}
+        self._made: dict[tuple[str, str], tuple[Account, S3BlobStore]] = {}
         self._lock = Lock()
 
     @cached_property
@@ -66,10 +66,10 @@ class S3Accounts:
         if found is None:
             raise NotFound(f"AwsAccount/{account[:80]} is not known.")
         with self._lock:
-            version, made = self._made.get((tenant, account), (0, None))
-            if made is None or version != found.version:
+            known, made = self._made.get((tenant, account), (None, None))
+            if made is None or known != found:
                 made = self._open(found)
-                self._made[tenant, account] = (found.version, made)
+                self._made[tenant, account] = (found, made)
         return made
 
     def locate(self, tenant: str, url: str) -> ObjectKey | None:
@@ -77,14 +77,13 @@ class S3Accounts:
         if not url.startswith(("http://", "https://")):
             return None
         try:
-            parts = urlsplit(url)
-            host = parts.netloc.rpartition("@")[2].lower()
+            host, path = Endpoint.of(url, "", path_style=True).host, unquote(urlsplit(url).path)
         except ValueError:
             return None
-        for store in self._all(tenant):
-            found = _at(store.public, host, unquote(parts.path))
+        for account, endpoint in self._endpoints(tenant):
+            found = _at(endpoint, host, path)
             if found is not None:
-                return ObjectKey(store.account, *found)
+                return ObjectKey(account, *found)
         return None
 
     def put(self, tenant: str, id: str, document: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
@@ -120,12 +119,16 @@ class S3Accounts:
         self._store.write(tenant, work)
         return known
 
-    def _all(self, tenant: str) -> Iterator[S3BlobStore]:
-        yield self.default
+    def _endpoints(self, tenant: str) -> Iterator[tuple[str, Endpoint]]:
+        """Where each account's URLs point to, also of those whose secret cannot be read."""
+        yield DEFAULT, self.default.public
         with self._store.read(tenant) as reader:
-            ids = reader.account_ids()
-        for id in ids:
-            yield self.store(tenant, id)
+            known = [reader.account(id) for id in reader.account_ids()]
+        for each in known:
+            if each is not None:
+                document = json.loads(each.document)
+                style = document.get("path-style", False)
+                yield each.id, Endpoint.of(_url(document), document["region"], path_style=style)
 
     def _open(self, found: Account) -> S3BlobStore:
         document = json.loads(found.document)
@@ -133,12 +136,10 @@ class S3Accounts:
             secret = self._keys.decrypt(found.secret).decode()
         except SettingsError as error:
             raise Unavailable(str(error)) from error
-        scheme = "https" if document.get("use-ssl", True) else "http"
-        endpoint = f"{scheme}://{document['host']}" if document.get("host") else ""
         return S3BlobStore(
             found.id,
-            endpoint=endpoint,
-            public_endpoint=endpoint,
+            endpoint=_url(document),
+            public_endpoint="",
             region=document["region"],
             bucket="",
             credentials=Credentials(document["access-key-id"], secret),
@@ -147,15 +148,20 @@ class S3Accounts:
         )
 
 
+def _url(document: Mapping[str, Any]) -> str:
+    """The endpoint of an AwsAccount; '' for AWS."""
+    scheme = "https" if document.get("use-ssl", True) else "http"
+    return f"{scheme}://{document['host']}" if document.get("host") else ""
+
+
 def _at(endpoint: Endpoint, host: str, path: str) -> tuple[str, str] | None:
     """Bucket and key of a URL at that endpoint."""
-    own = endpoint.host.lower()
+    own = endpoint.host
     if host == own:
         bucket, _, key = path.removeprefix(endpoint.path).lstrip("/").partition("/")
         return (bucket, key) if bucket and key else None
-    if host.endswith(f".{own}"):
-        return host.removesuffix(f".{own}"), path.removeprefix(endpoint.path).lstrip("/")
-    return None
+    bucket, key = host.removesuffix(f".{own}"), path.removeprefix(endpoint.path).lstrip("/")
+    return (bucket, key) if bucket != host and key else None
 
 
 def _check(id: str, document: Mapping[str, Any]) -> None:

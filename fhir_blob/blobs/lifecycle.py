@@ -10,13 +10,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 
 from fhir_blob.blobs import OBJECTS, PENDING, Accounts, Download, ObjectInfo, SignedUrl
+from fhir_blob.blobs.erasure import erase, erasing
+from fhir_blob.blobs.evidence import Digest, completed, mismatch
 from fhir_blob.errors import Conflict, FhirError, Gone, NotFound, Unprocessable
 from fhir_blob.fhir import media
 from fhir_blob.settings import Settings
@@ -71,7 +71,7 @@ class Lifecycle:
             bucket=bucket or self._accounts.default.bucket,
             pending_key=PENDING + secrets.token_hex(16) if pending_key is None else pending_key,
             created=now,
-            upload_until=now + self._settings.put_url_seconds * SECOND,
+            upload_until=now + self._longest_url(),
             content_type=content_type,
             filename=filename,
             declared_size=declared_size,
@@ -83,11 +83,17 @@ class Lifecycle:
     def signed_put(
         self, tenant: str, blob: Blob, *, bind_content_type: bool = False, seconds: int | None = None
     ) -> SignedUrl:
-        """The URL to upload to: the same inside a window, good for `put_url_seconds` at least."""
+        """The URL to upload to: the same inside a window, good for `put_url_seconds` at least.
+
+        Where it outlives what the row knows, the row is told first: the sweep goes by it.
+        """
         now, valid = self._window(seconds, self._settings.put_url_seconds)
         headers = {"Content-Type": blob.content_type} if bind_content_type and blob.content_type else {}
         store = self._accounts.store(tenant, blob.account)
-        return store.sign("PUT", blob.bucket, blob.pending_key, now=now, seconds=valid, headers=headers)
+        signed = store.sign("PUT", blob.bucket, blob.pending_key, now=now, seconds=valid, headers=headers)
+        if signed.expires > blob.upload_until:
+            self._extend(tenant, blob, signed.expires)
+        return signed
 
     def signed_get(self, tenant: str, blob: Blob, *, seconds: int | None = None) -> SignedUrl:
         """The URL to download from: the same inside a window, good for `get_url_seconds` at least."""
@@ -106,19 +112,19 @@ class Lifecycle:
         blob = blob.with_(object_key=_fresh_key(), lease_until=now + self._settings.upload_seconds * SECOND)
         named = blob.with_(version=None)
         self._store.write(tenant, lambda transaction: transaction.put_blob(named))
-        digest = _Digest()
+        digest = Digest()
         try:
             store = self._accounts.store(tenant, blob.account)
             info = store.put(
                 blob.bucket, blob.object_key, digest.watch(chunks), size=size, content_type=blob.content_type
             )
-            reason = _mismatch(blob, size, digest)
+            reason = mismatch(blob, size, digest)
             if reason:
                 raise Unprocessable(reason)
         except BaseException:
             self.abandon(tenant, blob)
             raise
-        return _completed(blob, info, digest, now)
+        return completed(blob, info, digest, now)
 
     def abandon(self, tenant: str, blob: Blob) -> None:
         """Erase bytes whose resource was not stored; nothing happens where it was after all."""
@@ -136,22 +142,24 @@ class Lifecycle:
         Still pending where nothing is there; verifying where it is larger than the limit, or somebody
         else is at it: the worker goes on with those.
         """
-        with self._store.read(tenant) as reader:
-            blob = reader.blob_by_id(blob_id)
-        if blob is None:
-            raise NotFound("The upload is not known.")
+        blob = self._known(tenant, blob_id)
         if blob.state not in _UNFINISHED or not blob.pending_key:
             return blob
         store = self._accounts.store(tenant, blob.account)
         info = store.head(blob.bucket, blob.pending_key)
         if info is None:
-            return blob
+            return self._known(tenant, blob_id)
         if at_once_limit is not None and info.size > at_once_limit:
             return self._schedule(tenant, blob)
-        leased = self._lease(tenant, blob)
-        if leased is None:
-            return blob.with_(state="verifying")
-        return self._verify(tenant, leased, info)
+        leased, is_ours = self._lease(tenant, blob)
+        if is_ours:
+            return self._verify(tenant, leased, info)
+        return leased.with_(state="verifying") if leased.state in _UNFINISHED else leased
+
+    def has_arrived(self, tenant: str, blob: Blob) -> bool:
+        """Whether there is something to complete; nothing is changed."""
+        store = self._accounts.store(tenant, blob.account)
+        return bool(blob.pending_key) and store.head(blob.bucket, blob.pending_key) is not None
 
     def read_all(self, tenant: str, blob: Blob) -> bytes:
         download = self.open(tenant, blob)
@@ -197,16 +205,34 @@ class Lifecycle:
             self._store.finish(task)
 
     def _run_erase(self, tenant: str, payload: dict[str, str]) -> None:
-        store = self._accounts.store(tenant, payload["account"])
-        store.delete(payload["bucket"], payload["key"])
-        blob_id = payload.get("blob", "")
-        if blob_id:
-            self._store.write(tenant, lambda transaction: _mark_deleted(transaction, blob_id))
+        erase(self._store, self._accounts, tenant, payload)
 
     def _run_verify(self, tenant: str, payload: dict[str, str]) -> None:
         blob = self.complete(tenant, payload["blob"], at_once_limit=None)
         if blob.state == "verifying":
             raise Conflict("The upload is being verified by somebody else.")
+
+    def _known(self, tenant: str, blob_id: str) -> Blob:
+        with self._store.read(tenant) as reader:
+            blob = reader.blob_by_id(blob_id)
+        if blob is None:
+            raise NotFound("The upload is not known.")
+        return blob
+
+    def _longest_url(self) -> int:
+        """How long a PUT URL that is signed now may be good for, if nobody asks for more."""
+        return (self._settings.put_url_seconds + self._settings.url_window_seconds) * SECOND
+
+    def _extend(self, tenant: str, blob: Blob, expires: int) -> None:
+        """`upload_until` goes further than needed, so that reading an upload again and again seldom writes."""
+
+        def work(transaction: Transaction) -> None:
+            transaction.lock_binary(blob.binary_id)
+            known = transaction.blob_by_id(blob.id)
+            if known is not None and known.state in _UNFINISHED and known.upload_until < expires:
+                transaction.put_blob(known.with_(upload_until=expires + self._longest_url()))
+
+        self._store.write(tenant, work)
 
     def _window(self, seconds: int | None, promised: int) -> tuple[int, int]:
         """When a URL is signed and for how long: whoever asks for seconds gets just those, from now on."""
@@ -231,20 +257,20 @@ class Lifecycle:
 
         return self._store.write(tenant, work)
 
-    def _lease(self, tenant: str, blob: Blob) -> Blob | None:
-        """The row with a fresh object key, ours for a while; None where somebody else has it."""
+    def _lease(self, tenant: str, blob: Blob) -> tuple[Blob, bool]:
+        """The row with a fresh object key, ours for a while; as it is and False where somebody else has it."""
         now = self._clock()
 
-        def work(transaction: Transaction) -> Blob | None:
+        def work(transaction: Transaction) -> tuple[Blob, bool]:
             transaction.lock_binary(blob.binary_id)
-            known = transaction.blob_by_id(blob.id)
-            if known is None or known.state not in _UNFINISHED or known.lease_until > now:
-                return None
+            known = transaction.blob_by_id(blob.id) or blob
+            if known.state not in _UNFINISHED or known.lease_until > now:
+                return known, False
             if known.object_key:
-                transaction.enqueue(_erasing(known, known.object_key, not_before=now + _LEASE))
+                transaction.enqueue(erasing(known, known.object_key, not_before=now + _LEASE))
             leased = known.with_(object_key=_fresh_key(), lease_until=now + _LEASE)
             transaction.put_blob(leased)
-            return leased
+            return leased, True
 
         return self._store.write(tenant, work)
 
@@ -255,13 +281,13 @@ class Lifecycle:
             download = store.open(blob.bucket, blob.pending_key, if_match=info.etag)
             if download is None:
                 raise Conflict("The upload was taken away meanwhile.")
-            digest = _Digest()
+            digest = Digest()
             try:
                 for _ in digest.watch(download.chunks()):
                     pass
             finally:
                 download.close()
-            reason = _mismatch(blob, info.size, digest)
+            reason = mismatch(blob, info.size, digest)
             if reason:
                 return self._commit(tenant, blob, blob.with_(state="rejected", reason=reason, lease_until=0))
             copied = store.copy(
@@ -275,7 +301,7 @@ class Lifecycle:
         except FhirError:
             self._give_back(tenant, blob)
             raise
-        return self._commit(tenant, blob, _completed(blob, copied, digest, self._clock()))
+        return self._commit(tenant, blob, completed(blob, copied, digest, self._clock()))
 
     def _commit(self, tenant: str, leased: Blob, done: Blob) -> Blob:
         """The outcome, if the lease is still ours and the Binary still there; else our copy goes."""
@@ -285,7 +311,7 @@ class Lifecycle:
             transaction.lock_binary(leased.binary_id)
             known = transaction.blob_by_id(leased.id)
             if known is None or known.state not in _UNFINISHED or known.object_key != leased.object_key:
-                transaction.enqueue(_erasing(leased, leased.object_key, not_before=now))
+                transaction.enqueue(erasing(leased, leased.object_key, not_before=now))
                 return known or leased.with_(state="deleted")
             outcome = done
             if done.state == "available" and done.version is None:
@@ -293,7 +319,7 @@ class Lifecycle:
             transaction.put_blob(outcome)
             self._erase_pending(transaction, leased, now)
             if outcome.state != "available":
-                transaction.enqueue(_erasing(leased, leased.object_key, not_before=now))
+                transaction.enqueue(erasing(leased, leased.object_key, not_before=now))
             return outcome
 
         return self._store.write(tenant, work)
@@ -315,18 +341,16 @@ class Lifecycle:
     def _erase(self, transaction: Transaction, blob: Blob, *, now: int, after: int) -> None:
         transaction.put_blob(blob.with_(state="deleting"))
         if blob.object_key:
-            transaction.enqueue(_erasing(blob, blob.object_key, not_before=after, ends=True))
+            transaction.enqueue(erasing(blob, blob.object_key, not_before=after, ends=True))
         if blob.pending_key:
             self._erase_pending(transaction, blob, now, ends=not blob.object_key)
 
     def _erase_pending(self, transaction: Transaction, blob: Blob, now: int, *, ends: bool = False) -> None:
         """Now, and again when no URL can be replayed and no upload begun before can still be running."""
-        last_url = max(
-            blob.upload_until, now + (self._settings.put_url_seconds + self._settings.url_window_seconds) * SECOND
-        )
-        transaction.enqueue(_erasing(blob, blob.pending_key, not_before=now, ends=ends))
+        last_url = max(blob.upload_until, now + self._longest_url())
+        transaction.enqueue(erasing(blob, blob.pending_key, not_before=now, ends=ends))
         transaction.enqueue(
-            _erasing(blob, blob.pending_key, not_before=last_url + self._settings.upload_seconds * SECOND)
+            erasing(blob, blob.pending_key, not_before=last_url + self._settings.upload_seconds * SECOND)
         )
 
 
@@ -336,60 +360,5 @@ _HANDLERS: dict[str, Callable[[Lifecycle, str, dict[str, str]], None]] = {
 }
 
 
-class _Digest:
-    """SHA-1 as FHIR wants it and SHA-256 to prove it, of bytes as they pass."""
-
-    def __init__(self) -> None:
-        self._sha1, self._sha256 = hashlib.sha1(usedforsecurity=False), hashlib.sha256()
-
-    def watch(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        for chunk in chunks:
-            self._sha1.update(chunk)
-            self._sha256.update(chunk)
-            yield chunk
-
-    @property
-    def sha1(self) -> str:
-        return base64.b64encode(self._sha1.digest()).decode()
-
-    @property
-    def sha256(self) -> str:
-        return self._sha256.hexdigest()
-
-
-def _completed(blob: Blob, info: ObjectInfo, digest: _Digest, now: int) -> Blob:
-    return blob.with_(
-        state="available",
-        size=info.size,
-        sha1=digest.sha1,
-        sha256=digest.sha256,
-        etag=info.etag,
-        object_version=info.version,
-        completed=now,
-        lease_until=0,
-    )
-
-
-def _mismatch(blob: Blob, size: int, digest: _Digest) -> str:
-    """Why the bytes are not those that had been declared; '' where they are."""
-    if blob.declared_size is not None and blob.declared_size != size:
-        return f"{blob.declared_size} bytes were declared, {size} came."
-    if blob.declared_sha1 and blob.declared_sha1 != digest.sha1:
-        return f"The hash {blob.declared_sha1[:60]!r} was declared, that of what came is {digest.sha1!r}."
-    return ""
-
-
 def _fresh_key() -> str:
     return OBJECTS + secrets.token_hex(16)
-
-
-def _erasing(blob: Blob, key: str, *, not_before: int, ends: bool = False) -> Task:
-    """`ends`: with this object the row's life is over."""
-    payload = {"account": blob.account, "bucket": blob.bucket, "key": key} | ({"blob": blob.id} if ends else {})
-    return Task("erase", json.dumps(payload), not_before)
-
-
-def _mark_deleted(transaction: Transaction, blob_id: str) -> None:
-    blob = transaction.blob_by_id(blob_id)
-    if blob is not None and blob.state == "deleting":
-        transaction.put_blob(blob.with_(state="deleted"))

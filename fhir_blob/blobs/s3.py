@@ -49,8 +49,7 @@ class S3BlobStore:
         self.account, self.bucket = account, bucket
         self._endpoint, self._region, self._timeout = endpoint, region, timeout
         self._credentials, self._path_style, self._connections = credentials, path_style, connections
-        public = public_endpoint or endpoint or f"https://s3.{region}.amazonaws.com"
-        self.public = Endpoint.of(public, region, path_style=path_style)
+        self.public = Endpoint.of(public_endpoint or endpoint, region, path_style=path_style)
         self._has_written = False
         self._lock = Lock()
 

@@ -40,7 +40,8 @@ class Endpoint:
 
     @classmethod
     def of(cls, url: str, region: str, *, path_style: bool) -> Endpoint:
-        parts = urlsplit(url)
+        """That URL's; without one AWS in the region. ValueError where it cannot be a URL."""
+        parts = urlsplit(url or f"https://s3.{region}.amazonaws.com")
         host = parts.hostname or ""
         if ":" in host:
             host = f"[{host}]"

@@ -5,10 +5,12 @@ It never takes what is referred to, what may still be arriving, or what is young
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fhir_blob.blobs import OBJECTS, PENDING, BlobStore
 from fhir_blob.blobs.lifecycle import SECOND, Lifecycle
+from fhir_blob.errors import Conflict
 from fhir_blob.settings import Settings
 from fhir_blob.store import Blob, ResourceStore, Transaction
 
@@ -50,24 +52,29 @@ class Sweep:
         while batch := self.store.blobs_in_state("pending", before=before, limit=_BATCH, after=after):
             after = batch[-1][1].id
             for tenant, blob in batch:
-                if self._is_given_up(tenant, blob, now) and (dry_run or self._discarded(tenant, blob, now)):
+                if self._is_given_up(tenant, blob, now, dry_run) and (dry_run or self._discarded(tenant, blob, now)):
                     found.append(blob.id)
         return found
 
-    def _is_given_up(self, tenant: str, blob: Blob, now: int) -> bool:
+    def _is_given_up(self, tenant: str, blob: Blob, now: int, dry_run: bool) -> bool:
         """Never what may still arrive or is referred to; an upload that arrived is completed instead."""
-        if blob.lease_until > now or blob.upload_until > now:
+        if blob.lease_until > now or blob.upload_until + self.settings.upload_seconds * SECOND > now:
             return False
         with self.store.read(tenant) as reader:
             if reader.referrers(blob.binary_id):
                 return False
-        return self.lifecycle.complete(tenant, blob.id, at_once_limit=None).state == "pending"
+        if not self.lifecycle.has_arrived(tenant, blob):
+            return True
+        if not dry_run:
+            with suppress(Conflict):  # it is still changing
+                self.lifecycle.complete(tenant, blob.id, at_once_limit=None)
+        return False
 
     def _discarded(self, tenant: str, blob: Blob, now: int) -> bool:
         def work(transaction: Transaction) -> bool:
             transaction.lock_binary(blob.binary_id)
             known = transaction.blob_by_id(blob.id)
-            if known is None or known.state != "pending" or transaction.referrers(blob.binary_id):
+            if known != blob or transaction.referrers(blob.binary_id):
                 return False
             self.lifecycle.discard(transaction, known, now=now)
             return True

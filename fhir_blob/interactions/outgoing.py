@@ -148,7 +148,7 @@ def _data(context: Context, blob: Blob) -> str:
 
 def _extensions(context: Context, blob: Blob) -> list[dict[str, Any]]:
     """What can be done with the bytes now: the PUT URL while pending, the GET URL once available."""
-    if context.attachments == "reference":
+    if context.attachments == "reference" or blob.state in ("deleting", "deleted"):
         return []
     state = {"url": attachments.STATE, "valueCode": blob.state}
     if blob.state == "available":

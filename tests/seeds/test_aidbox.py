@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import requests
+
 from tests.client import Client, extension
 from tests.services.server import Server
 
@@ -63,9 +64,15 @@ def test_the_photo_of_the_example(aidbox: Client, server: Server) -> None:
     bare = url.split("?")[0]
     attachment = {"url": bare, "title": "John_Smith_20250226.png", "contentType": "image/png"}
 
-    patient = fhir.create({"resourceType": "Patient", "name": [{"given": ["John"], "family": "Smith"}], "photo": [attachment]})
+    patient = fhir.create(
+        {"resourceType": "Patient", "name": [{"given": ["John"], "family": "Smith"}], "photo": [attachment]}
+    )
     document = fhir.create(
-        {"resourceType": "DocumentReference", "status": "current", "content": [{"attachment": {**attachment, "url": url}}]}
+        {
+            "resourceType": "DocumentReference",
+            "status": "current",
+            "content": [{"attachment": {**attachment, "url": url}}],
+        }
     )
 
     for found in (patient["photo"][0], document["content"][0]["attachment"]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import requests
+
 from tests.client import Client
 from tests.services.server import StartServer
 
