@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import random
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +30,7 @@ from fhir_blob.store.migrate import migrate
 __all__ = ["SqlStore", "migrate", "open_store"]
 
 T = TypeVar("T")
-_TRIES = 6
+_TRIES = 10
 _GROUP = 64
 
 
@@ -249,12 +251,12 @@ class _RetryingWriter:
         self._database = database
 
     def run(self, work: Callable[[Session], T]) -> T:
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
             with self._database.session() as session:
                 try:
                     return self._once(session, work)
                 except Retry:
-                    continue
+                    time.sleep(random.uniform(0, 0.01 * attempt))
         raise Conflict("Other writers have been faster, again and again.")
 
     def _once(self, session: Session, work: Callable[[Session], T]) -> T:

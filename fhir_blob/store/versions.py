@@ -21,7 +21,9 @@ _current = (
     .where(_r.tenant == _p("tenant"), _r.type == _p("type"), _r.id == _p("id"))
 )
 _CURRENT = Statement(_current)
-_LOCKED = Statement(_current.with_for_update(of=resource))
+_LOCK = Statement(
+    select(_r.rid).where(_r.tenant == _p("tenant"), _r.type == _p("type"), _r.id == _p("id")).with_for_update()
+)
 _VERSION = Statement(
     select(*_COLUMNS).where(
         _v.tenant == _p("tenant"), _v.type == _p("type"), _v.id == _p("id"), _v.version == _p("version")
@@ -49,8 +51,15 @@ _UNINDEX = tuple(Statement(delete(table).where(table.c.rid == _p("of_rid"))) for
 
 
 def current(session: Session, tenant: str, type: str, id: str, *, lock: bool = False) -> Version | None:
-    statement = _LOCKED if lock else _CURRENT
-    row = session.run(statement, {"tenant": tenant, "type": type, "id": id}).fetchone()
+    """With `lock` held against other writers. SQLite has one writer anyway.
+
+    PostgreSQL locks in a statement of its own: one that joins would, after waiting for another writer,
+    find the row no more, since it checks the join against the version that it saw before.
+    """
+    named = {"tenant": tenant, "type": type, "id": id}
+    if lock and session.database.is_postgresql:
+        session.run(_LOCK, named).fetchone()
+    row = session.run(_CURRENT, named).fetchone()
     return None if row is None else _version(row, rid=row[8])
 
 
