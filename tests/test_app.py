@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from flask import Flask
-from tests.services.server import Server
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
 from fhir_blob import create_app
 from fhir_blob.settings import Settings
+from tests.services.server import Server
 
 
 def test_mounted_in_another_application(server: Server, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import requests
+
 from tests.client import Client, diagnostics
 from tests.services.server import Server, StartServer
 
