@@ -12,20 +12,18 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from fhir_blob.blobs import OBJECTS, PENDING, Accounts, Download, ObjectInfo, SignedUrl
-from fhir_blob.blobs.erasure import erase, erasing
+from fhir_blob.blobs.erasure import SECOND, UNFINISHED, erase, erasing, give_up_pending, longest_url
 from fhir_blob.blobs.evidence import Digest, completed, mismatch
 from fhir_blob.errors import Conflict, FhirError, Gone, NotFound, Unprocessable
 from fhir_blob.fhir import media
 from fhir_blob.settings import Settings
-from fhir_blob.store import Blob, BlobState, ResourceStore, Task, Transaction
+from fhir_blob.store import Blob, ResourceStore, Task, Transaction
 
-SECOND = 1_000_000
 _LEASE = 900 * SECOND
 _BACKOFF = 5 * SECOND
-_UNFINISHED: tuple[BlobState, ...] = ("pending", "verifying")
 
 Promote = Callable[[str, Transaction, Blob], Blob]
 
@@ -71,7 +69,7 @@ class Lifecycle:
             bucket=bucket or self._accounts.default.bucket,
             pending_key=PENDING + secrets.token_hex(16) if pending_key is None else pending_key,
             created=now,
-            upload_until=now + self._longest_url(),
+            upload_until=now + longest_url(self._settings),
             content_type=content_type,
             filename=filename,
             declared_size=declared_size,
@@ -131,7 +129,7 @@ class Lifecycle:
 
         def work(transaction: Transaction) -> None:
             known = transaction.blob_by_id(blob.id)
-            if known is not None and known.state in _UNFINISHED:
+            if known is not None and known.state in UNFINISHED:
                 self.discard(transaction, known, now=self._clock())
 
         self._store.write(tenant, work)
@@ -143,7 +141,7 @@ class Lifecycle:
         else is at it: the worker goes on with those.
         """
         blob = self._known(tenant, blob_id)
-        if blob.state not in _UNFINISHED or not blob.pending_key:
+        if blob.state not in UNFINISHED or not blob.pending_key:
             return blob
         store = self._accounts.store(tenant, blob.account)
         info = store.head(blob.bucket, blob.pending_key)
@@ -154,7 +152,7 @@ class Lifecycle:
         leased, is_ours = self._lease(tenant, blob)
         if is_ours:
             return self._verify(tenant, leased, info)
-        return leased.with_(state="verifying") if leased.state in _UNFINISHED else leased
+        return leased.with_(state="verifying") if leased.state in UNFINISHED else leased
 
     def has_arrived(self, tenant: str, blob: Blob) -> bool:
         """Whether there is something to complete; nothing is changed."""
@@ -219,18 +217,14 @@ class Lifecycle:
             raise NotFound("The upload is not known.")
         return blob
 
-    def _longest_url(self) -> int:
-        """How long a PUT URL that is signed now may be good for, if nobody asks for more."""
-        return (self._settings.put_url_seconds + self._settings.url_window_seconds) * SECOND
-
     def _extend(self, tenant: str, blob: Blob, expires: int) -> None:
         """`upload_until` goes further than needed, so that reading an upload again and again seldom writes."""
 
         def work(transaction: Transaction) -> None:
             transaction.lock_binary(blob.binary_id)
             known = transaction.blob_by_id(blob.id)
-            if known is not None and known.state in _UNFINISHED and known.upload_until < expires:
-                transaction.put_blob(known.with_(upload_until=expires + self._longest_url()))
+            if known is not None and known.state in UNFINISHED and known.upload_until < expires:
+                transaction.put_blob(known.with_(upload_until=expires + longest_url(self._settings)))
 
         self._store.write(tenant, work)
 
@@ -264,7 +258,7 @@ class Lifecycle:
         def work(transaction: Transaction) -> tuple[Blob, bool]:
             transaction.lock_binary(blob.binary_id)
             known = transaction.blob_by_id(blob.id) or blob
-            if known.state not in _UNFINISHED or known.lease_until > now:
+            if known.state not in UNFINISHED or known.lease_until > now:
                 return known, False
             if known.object_key:
                 transaction.enqueue(erasing(known, known.object_key, not_before=now + _LEASE))
@@ -310,14 +304,14 @@ class Lifecycle:
         def work(transaction: Transaction) -> Blob:
             transaction.lock_binary(leased.binary_id)
             known = transaction.blob_by_id(leased.id)
-            if known is None or known.state not in _UNFINISHED or known.object_key != leased.object_key:
+            if known is None or known.state not in UNFINISHED or known.object_key != leased.object_key:
                 transaction.enqueue(erasing(leased, leased.object_key, not_before=now))
                 return known or leased.with_(state="deleted")
             outcome = done
             if done.state == "available" and done.version is None:
                 outcome = self._promoted(tenant, transaction, done)
             transaction.put_blob(outcome)
-            self._erase_pending(transaction, leased, now)
+            give_up_pending(transaction, self._settings, leased, now)
             if outcome.state != "available":
                 transaction.enqueue(erasing(leased, leased.object_key, not_before=now))
             return outcome
@@ -333,7 +327,7 @@ class Lifecycle:
     def _give_back(self, tenant: str, leased: Blob) -> None:
         def work(transaction: Transaction) -> None:
             known = transaction.blob_by_id(leased.id)
-            if known is not None and known.object_key == leased.object_key and known.state in _UNFINISHED:
+            if known is not None and known.object_key == leased.object_key and known.state in UNFINISHED:
                 transaction.put_blob(known.with_(lease_until=0))
 
         self._store.write(tenant, work)
@@ -343,15 +337,7 @@ class Lifecycle:
         if blob.object_key:
             transaction.enqueue(erasing(blob, blob.object_key, not_before=after, ends=True))
         if blob.pending_key:
-            self._erase_pending(transaction, blob, now, ends=not blob.object_key)
-
-    def _erase_pending(self, transaction: Transaction, blob: Blob, now: int, *, ends: bool = False) -> None:
-        """Now, and again when no URL can be replayed and no upload begun before can still be running."""
-        last_url = max(blob.upload_until, now + self._longest_url())
-        transaction.enqueue(erasing(blob, blob.pending_key, not_before=now, ends=ends))
-        transaction.enqueue(
-            erasing(blob, blob.pending_key, not_before=last_url + self._settings.upload_seconds * SECOND)
-        )
+            give_up_pending(transaction, self._settings, blob, now, ends=not blob.object_key)
 
 
 _HANDLERS: dict[str, Callable[[Lifecycle, str, dict[str, str]], None]] = {

@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from fhir_blob.blobs import OBJECTS, PENDING, BlobStore
-from fhir_blob.blobs.lifecycle import SECOND, Lifecycle
+from fhir_blob.blobs.erasure import SECOND
+from fhir_blob.blobs.lifecycle import Lifecycle
 from fhir_blob.errors import Conflict
 from fhir_blob.settings import Settings
 from fhir_blob.store import Blob, ResourceStore, Transaction

@@ -1,0 +1,56 @@
+"""Erasing objects: a task of the outbox, written with the row that gives the object up and done after it."""
+
+from __future__ import annotations
+
+import json
+
+from fhir_blob.blobs import Accounts
+from fhir_blob.settings import Settings
+from fhir_blob.store import Blob, BlobState, Reader, ResourceStore, Task, Transaction
+
+SECOND = 1_000_000
+# Rows whose bytes may still come.
+UNFINISHED: tuple[BlobState, ...] = ("pending", "verifying")
+
+
+def longest_url(settings: Settings) -> int:
+    """How long a PUT URL that is signed now is good for at most, if nobody asks for more (microseconds)."""
+    return (settings.put_url_seconds + settings.url_window_seconds) * SECOND
+
+
+def give_up_pending(transaction: Transaction, settings: Settings, blob: Blob, now: int, *, ends: bool = False) -> None:
+    """Now, and again when no URL can be replayed and no upload begun before can still be running."""
+    last_url = max(blob.upload_until, now + longest_url(settings))
+    transaction.enqueue(erasing(blob, blob.pending_key, not_before=now, ends=ends))
+    transaction.enqueue(erasing(blob, blob.pending_key, not_before=last_url + settings.upload_seconds * SECOND))
+
+
+def erasing(blob: Blob, key: str, *, not_before: int, ends: bool = False) -> Task:
+    """`ends`: with this object the row's life is over."""
+    payload = {"account": blob.account, "bucket": blob.bucket, "key": key} | ({"blob": blob.id} if ends else {})
+    return Task("erase", json.dumps(payload), not_before)
+
+
+def erase(store: ResourceStore, accounts: Accounts, tenant: str, payload: dict[str, str]) -> None:
+    """Do such a task, unless a row needs the object after all."""
+    account, bucket, key = payload["account"], payload["bucket"], payload["key"]
+    with store.read(tenant) as reader:
+        is_wanted = _is_wanted(reader, account, bucket, key)
+    if not is_wanted:
+        accounts.store(tenant, account).delete(bucket, key)
+    blob_id = payload.get("blob", "")
+    if blob_id:
+        store.write(tenant, lambda transaction: _mark_deleted(transaction, blob_id))
+
+
+def _is_wanted(reader: Reader, account: str, bucket: str, key: str) -> bool:
+    """A file name may be uploaded again, and a row made available, after their erasing was written down."""
+    uploaded = reader.blob_by_pending_key(account, bucket, key)
+    kept = reader.blob_by_object_key(account, bucket, key)
+    return (uploaded is not None and uploaded.state in UNFINISHED) or (kept is not None and kept.state == "available")
+
+
+def _mark_deleted(transaction: Transaction, blob_id: str) -> None:
+    blob = transaction.blob_by_id(blob_id)
+    if blob is not None and blob.state == "deleting":
+        transaction.put_blob(blob.with_(state="deleted"))
