@@ -1,12 +1,14 @@
 """The embedded S3: SeaweedFS as a child process on loopback, all its files in one folder.
 
 Telemetry is off, every port is on 127.0.0.1, the credentials are made once for each installation.
-Reads come some seconds before writes do: it is ready when an authenticated PUT succeeds.
+Reads come some seconds before writes do: it is ready when an authenticated PUT succeeds. One child at
+a time has the folder: it holds a lock on a file there until it ends.
 """
 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
 import os
 import secrets
@@ -15,6 +17,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from shutil import which
@@ -25,6 +28,8 @@ _HOST = "127.0.0.1"
 # S3, master, volume, filer; each with a gRPC port beside it.
 _PORTS = 8
 _GRACE_SECONDS = 0.7
+# How long the child of a server that was killed may take to end.
+_LOCK_SECONDS = 3.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -67,23 +72,37 @@ class EmbeddedS3:
         return self._identity
 
     def start(self) -> None:
-        """Starts the child and returns; its first seconds answer nothing."""
+        """Starts the child and returns; its first seconds answer nothing.
+
+        Where another process has one on the same folder, that one is used.
+        """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self._folder / "data").mkdir(exist_ok=True)
-        self._identity = self._remembered()
+        lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if _is_locked(lock):
+                self._identity = self._remembered()
+                self._child = self._started(lock)
+            else:
+                self._identity = _Identity(**json.loads(self._memory.read_text()))
+        finally:
+            os.close(lock)
+
+    def _started(self, lock: int) -> subprocess.Popen[bytes]:
+        """The child, which keeps the lock for as long as it lives."""
         config = self._folder / "s3.json"
-        _write_private(config, json.dumps(_configuration(self._identity)))
-        log = (self._folder / "seaweedfs.log").open("ab")
-        self._child = subprocess.Popen(
-            [_binary(), *self._arguments(config)],
-            cwd=self._folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=_environment(),
-            preexec_fn=_end_with_parent,
-        )
-        log.close()
+        _write_private(config, json.dumps(_configuration(self._known)))
+        with (self._folder / "seaweedfs.log").open("ab") as log:
+            return subprocess.Popen(
+                [_binary(), *self._arguments(config)],
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=_environment(),
+                preexec_fn=_end_with_parent,
+                pass_fds=(lock,),
+            )
 
     def alive(self) -> bool:
         return self._child is not None and self._child.poll() is None
@@ -99,18 +118,21 @@ class EmbeddedS3:
             self._child.kill()
             self._child.wait()
 
+    @property
+    def _memory(self) -> Path:
+        return self._folder / "identity.json"
+
     def _remembered(self) -> _Identity:
         """The keys of this installation, and its ports as long as they are free."""
-        path = self._folder / "identity.json"
-        if path.exists():
-            known = _Identity(**json.loads(path.read_text()))
+        if self._memory.exists():
+            known = _Identity(**json.loads(self._memory.read_text()))
             if all(_is_free(port) for port in known.ports):
                 return known
             keys = (known.access_key, known.secret_key)
         else:
             keys = (secrets.token_hex(10), secrets.token_urlsafe(30))
         identity = _Identity(*keys, ports=_free_ports(self._first_port))
-        _write_private(path, json.dumps(asdict(identity)))
+        _write_private(self._memory, json.dumps(asdict(identity)))
         return identity
 
     def _arguments(self, config: Path) -> list[str]:
@@ -170,6 +192,20 @@ def _end_with_parent() -> None:
     os.setsid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _is_locked(lock: int) -> bool:
+    """Whether the lock is ours now; its holder may be about to end."""
+    until = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.02)
+        else:
+            return True
 
 
 def _free_ports(first: int) -> tuple[int, ...]:
