@@ -6,7 +6,7 @@ import base64
 import hashlib
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 import requests
@@ -20,7 +20,7 @@ from fhir_blob.settings import Settings
 from fhir_blob.store import Blob
 from fhir_blob.store.sql import SqlStore, open_store
 from tests.blobs.conftest import MakeWorld
-from tests.blobs.world import BUCKET, HOUR, SECOND, TENANT, OneAccount, World, once, replay, try_
+from tests.blobs.world import BUCKET, HOUR, SECOND, TENANT, Fate, Killed, OneAccount, World, once, replay, try_
 
 BODY, OTHER = b"the bytes of a photo", b"quite other bytes"
 
@@ -308,6 +308,57 @@ def test_lost_lease(world: World) -> None:
     assert {seen.object_key} == world.keys()
     world.settle()
     assert ([], BODY) == (world.wrong(), world.body(blob))
+
+
+def test_lease_lost_to_one_at_work(world: World) -> None:
+    """Also where the other is not done yet: the outcome is his who has the lease."""
+    blob = world.uploaded(BODY)
+
+    def other() -> None:
+        world.clock.move(HOUR)
+        fate = Fate(3)
+        with suppress(Killed):
+            world.complete(blob, world.lifecycle(fate.before, fate.after))
+
+    seen = world.complete(blob, world.lifecycle(before=once("copy", other)))
+
+    assert ("pending", world.row(blob)) == (seen.state, seen)
+    world.clock.move(HOUR)
+    assert "available" == world.complete(blob).state
+    world.settle()
+    assert ([], BODY) == (world.wrong(), world.body(blob))
+
+
+def test_copy_of_the_dead(world: World) -> None:
+    """The copy of a server that died before it could record it is erased by the outbox, without a sweep."""
+    blob = world.uploaded(BODY)
+    fate = Fate(5)
+    with suppress(Killed):
+        world.complete(blob, world.lifecycle(fate.before, fate.after))
+    world.clock.move(HOUR)
+    done = world.complete(blob)
+
+    world.clock.move(HOUR)
+    world.work()
+
+    assert ("copy", {done.object_key}) == (fate.made[-1], world.keys())
+
+
+def test_changed_there_and_back(world: World) -> None:
+    """Bytes that are replaced for the moment in which they are read do not give their hash to the others."""
+    blob = world.offer()
+    url = world.upload(blob, BODY)
+    acts = {"open": OTHER, "copy": BODY}
+
+    def before(name: str) -> None:
+        if name in acts:
+            replay(url, acts.pop(name))
+
+    try_(lambda: world.complete(blob, world.lifecycle(before=before)))
+
+    world.complete(blob)
+    world.settle()
+    assert [] == world.wrong()
 
 
 @pytest.mark.parametrize("at", ["open", "copy"])
