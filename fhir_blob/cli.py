@@ -51,11 +51,10 @@ def _serve(parsed: argparse.Namespace) -> None:
 
 def _init(parsed: argparse.Namespace) -> None:
     from fhir_blob import app
-    from fhir_blob.store.sql import migrate
 
     settings = load()
     app.check(settings)
-    migrate(settings.database_url)
+    app.prepare(settings)
     if not settings.embedded_s3:
         app.wire(settings).accounts.default.ensure_bucket(settings.cors_origins.split())
     print(f"The database schema{'' if settings.embedded_s3 else ' and the bucket'} are there.")
