@@ -6,11 +6,16 @@ import argparse
 import getpass
 import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+from fhir_blob.blobs import BlobStore
+from fhir_blob.errors import FhirError, Unavailable
 from fhir_blob.settings import Settings, SettingsError, load, variable
+
+_S3_TRIES = 15
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -18,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parsed = _parser().parse_args(arguments)
     try:
         parsed.run(parsed)
-    except SettingsError as error:
+    except (SettingsError, FhirError) as error:
         sys.exit(f"fhir-blob: {error}")
 
 
@@ -67,8 +72,21 @@ def _sweep(parsed: argparse.Namespace) -> None:
     settings = load()
     app.check(settings)
     services = app.wire(app.with_s3(settings))
+    _wait_for(services.accounts.default, settings)
     sweep = Sweep(services.store, services.accounts.default, services.lifecycle, settings)
     print(sweep.run(now=services.clock(), dry_run=not parsed.erase).text())
+
+
+def _wait_for(bucket: BlobStore, settings: Settings) -> None:
+    """The embedded S3 takes some seconds after its start; another one that is away stays Unavailable."""
+    for left in reversed(range(_S3_TRIES)):
+        try:
+            bucket.ensure_bucket(settings.cors_origins.split())
+            return bucket.ping()
+        except Unavailable:
+            if not left:
+                raise
+            time.sleep(1)
 
 
 def _hash(parsed: argparse.Namespace) -> None:

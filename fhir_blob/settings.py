@@ -27,7 +27,7 @@ class Settings:
     host: str = setting("127.0.0.1", "Address to listen on. Other than loopback only with `auth` set.")
     port: int = setting(8000, "Port to listen on.")
     workers: int = setting(2, "Server processes.")
-    threads: int = setting(4, "Threads of each process.")
+    threads: int = setting(3, "Threads of each process.")
     max_transfers: int = setting(2, "Raw uploads and downloads of each process at a time; 503 beyond. Below `threads`.")
     public_url: str = setting("", "Base URL that clients see, without /fhir; default: from the request's Host.")
     data: Path = setting(Path("data"), "Folder of the embedded database, the embedded S3 and the keys.")

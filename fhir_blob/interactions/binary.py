@@ -141,7 +141,7 @@ def _create(context: Context, id: str, resource: dict[str, Any], written: Blob |
     blob = written or _offer(context, id, content_type, 1)
 
     def work(transaction: Transaction) -> Version:
-        transaction.put_blob(blob.with_(version=1))
+        incoming.put_bytes(transaction, blob.with_(version=1))
         version = drafted.version(1, context.services.clock(), "POST")
         return transaction.put(version, drafted.entries, expected=None)
 
@@ -194,7 +194,7 @@ def _place_bytes(
         for superseded in (offered, before):
             if superseded is not None and superseded.state in ("pending", "verifying"):
                 lifecycle.discard(transaction, superseded, now=now)
-        transaction.put_blob(written.with_(version=number))
+        incoming.put_bytes(transaction, written.with_(version=number))
     elif before is None or before.state == "rejected":
         transaction.put_blob(_offer(context, id, content_type, number))
     elif before.state == "available" and offered is None and offers:

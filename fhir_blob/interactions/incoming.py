@@ -113,13 +113,21 @@ def store_draft(transaction: Transaction, drafted: Draft, current: Version | Non
     _lock(transaction, drafted)
     for binary, blob in drafted.made:
         transaction.put(binary.version(1, now, "POST"), binary.entries, expected=None)
-        transaction.put_blob(blob)
+        put_bytes(transaction, blob)
     for blob in drafted.declared:
         transaction.put_blob(blob)
     version = drafted.version(number, now, method)
     version = transaction.put(version, drafted.entries, expected=None if current is None else current.version)
     _refer(transaction, drafted, number)
     return version
+
+
+def put_bytes(transaction: Transaction, blob: Blob) -> None:
+    """The row of an offer, or of bytes that were written: Conflict where those were given up meanwhile."""
+    known = transaction.blob_by_id(blob.id)
+    if blob.state == "available" and (known is None or known.state != "pending"):
+        raise Conflict("The bytes took longer than they may, and were given up.")
+    transaction.put_blob(blob)
 
 
 def _lock(transaction: Transaction, drafted: Draft) -> None:

@@ -10,6 +10,7 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from fhir_blob.errors import Conflict
 from fhir_blob.fhir import attachments, codec, subset
 from fhir_blob.fhir.attachments import Link
 from fhir_blob.interactions import Context, instant
@@ -47,12 +48,15 @@ def settle(context: Context, blobs: Blobs) -> Blobs:
     pending = [key for key, blob in blobs.items() if blob.state == "pending" and blob.pending_key]
     if not pending:
         return blobs
+    return {**blobs, **{key: _settled(context, blobs[key]) for key in pending[:_SETTLED_AT_ONCE]}}
+
+
+def _settled(context: Context, blob: Blob) -> Blob:
     limit = context.services.settings.complete_at_once
-    complete = context.services.lifecycle.complete
-    return {
-        **blobs,
-        **{key: complete(context.tenant, blobs[key].id, at_once_limit=limit) for key in pending[:_SETTLED_AT_ONCE]},
-    }
+    try:
+        return context.services.lifecycle.complete(context.tenant, blob.id, at_once_limit=limit)
+    except Conflict:  # another upload is just taking its place: the next read will see
+        return blob
 
 
 def _answered(context: Context, version: Version, blobs: Blobs) -> bytes:
