@@ -56,12 +56,11 @@ def main() -> None:
         try:
             _until(lambda: requests.get(f"{server.url}/health/ready", timeout=5).status_code == 200)
             idle = memory(server)
-            rows = list(measured(server, bare_port, seconds, rounds, documents))
+            print("| case | throughput / bare Flask | target |\n|---|---|---|")
+            for name, found in measured(server, bare_port, seconds, rounds, documents):
+                print(f"| {name} | {found:.3f} | {TARGETS.get(name, 0.6)} |", flush=True)
         finally:
             server.kill()
-    print("| case | throughput / bare Flask | target |\n|---|---|---|")
-    for name, found in rows:
-        print(f"| {name} | {found:.3f} | {TARGETS.get(name, 0.6)} |")
     print(f"\nfirst answer after {first_answer:.1f} s, idle memory: {idle}")
 
 
@@ -198,7 +197,7 @@ def slow_uploads(port: int, count: int) -> Iterator[None]:
 def bare() -> Iterator[int]:
     """A Flask application that answers 1.6 kB of JSON, under granian as the server is."""
     port = free_port()
-    options = ["--interface", "wsgi", "--workers", "1", "--blocking-threads", "4", "--http", "1", "--port", str(port)]
+    options = ["--interface", "wsgi", "--workers", "1", "--blocking-threads", "3", "--http", "1", "--port", str(port)]
     process = subprocess.Popen(
         [sys.executable, "-m", "granian", *options, "--log-level", "warning", "bench.bare:app"],
         cwd=Path(__file__).parents[1],

@@ -71,6 +71,7 @@ def _sweep(parsed: argparse.Namespace) -> None:
 
     settings = load()
     app.check(settings)
+    app.prepare(settings)
     services = app.wire(app.with_s3(settings))
     _wait_for(services.accounts.default, settings)
     sweep = Sweep(services.store, services.accounts.default, services.lifecycle, settings)

@@ -98,16 +98,21 @@ class _Streamed:
 
     def __init__(self, stream: Stream) -> None:
         self._stream, self._chunks, self._closed = stream, stream.chunks(), False
+        self._left = stream.length
 
     def __iter__(self) -> _Streamed:
         return self
 
     def __next__(self) -> bytes:
         try:
-            return next(self._chunks)
+            chunk = next(self._chunks)
         except BaseException:
             self.close()
             raise
+        self._left -= len(chunk)
+        if self._left <= 0:
+            self.close()  # whoever gets the last byte may begin the next transfer at once
+        return chunk
 
     def close(self) -> None:
         if not self._closed:

@@ -26,7 +26,6 @@ def _select(*conditions: Any) -> Any:
 
 _BY_ID = Statement(_select(_b.id == _p("id")))
 _OF_BINARY = Statement(_select(_b.binary_id == _p("binary_id")).order_by(_b.created, _b.id))
-_LOCKED = Statement(_select(_b.binary_id == _p("binary_id")).order_by(_b.created, _b.id).with_for_update())
 _AT_VERSION = Statement(
     _select(_b.binary_id == _p("binary_id"), _b.version <= _p("version"), _b.state.not_in(_GONE))
     .order_by(_b.version.desc())
@@ -132,8 +131,8 @@ def offered(session: Session, tenant: str, binary_id: str) -> Blob | None:
     return _one(session, _OFFERED, {"tenant": tenant, "binary_id": binary_id})
 
 
-def of_binary(session: Session, tenant: str, binary_id: str, *, lock: bool = False) -> tuple[Blob, ...]:
-    return _all(session, _LOCKED if lock else _OF_BINARY, {"tenant": tenant, "binary_id": binary_id})
+def of_binary(session: Session, tenant: str, binary_id: str) -> tuple[Blob, ...]:
+    return _all(session, _OF_BINARY, {"tenant": tenant, "binary_id": binary_id})
 
 
 def by_key(session: Session, tenant: str, account: str, bucket: str, key: str, *, pending: bool) -> Blob | None:
@@ -198,7 +197,8 @@ def refer(session: Session, tenant: str, type: str, id: str, version: int, binar
     if version > 1:
         session.run(_UNREFER, named)
     if binary_ids:
-        session.run_many(_REFER, [{**named, "version": version, "binary_id": each} for each in binary_ids])
+        rows = [{**named, "version": version, "binary_id": each} for each in sorted(set(binary_ids))]
+        session.run_many(_REFER, rows)
 
 
 def enqueue(session: Session, tenant: str, task: Task) -> None:

@@ -6,6 +6,7 @@ a connection from a pool for each call costs eight times the query itself.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -71,6 +72,7 @@ class Retry(Exception):
 
 class Cursor(Protocol):
     rowcount: int
+    statusmessage: str | None  # PostgreSQL's only
 
     def fetchone(self) -> tuple[Any, ...] | None: ...
 
@@ -83,6 +85,7 @@ class Session:
     def __init__(self, driver: Any, database: SqliteDatabase | PostgresqlDatabase) -> None:
         self.driver, self.database = driver, database
         self.deadline = 0.0
+        self.rested = False  # out of the pool, and nothing was run on it since
 
     def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Cursor:
         text = statement.text(self.database.dialect)
@@ -104,7 +107,11 @@ class Session:
         try:
             cursor: Cursor = self.driver.execute(sql, parameters)
         except database.driver_error as error:
+            if self.rested and database.has_ended(self.driver):
+                self.rested, self.driver = False, database.connected()
+                return self.execute(sql, parameters)
             raise database.translated(error) from error
+        self.rested = False
         return cursor
 
 
@@ -120,6 +127,7 @@ class _Sessions:
             self._idle, self._pid = deque(), os.getpid()
         try:
             session = self._idle.pop()
+            session.rested = True
         except IndexError:
             session = self._connect()
         try:
@@ -171,6 +179,14 @@ class SqliteDatabase:
             return Conflict("Another writer has been faster.")
         return _sqlite_error(error) if isinstance(error, sqlite3.OperationalError) else error
 
+    def has_ended(self, driver: sqlite3.Connection) -> bool:
+        """A file's connection has no other end."""
+        return False
+
+    def connected(self) -> sqlite3.Connection:
+        driver: sqlite3.Connection = self._connect().driver
+        return driver
+
     def close(self) -> None:
         self._sessions.close()
         pid, descriptor = self._lock_file
@@ -181,7 +197,10 @@ class SqliteDatabase:
     def _descriptor(self) -> int:
         pid, descriptor = self._lock_file
         if pid != os.getpid():
-            descriptor = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                descriptor = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            except OSError as error:
+                raise _lock_error(error) from error
             self._lock_file = (os.getpid(), descriptor)
         return descriptor
 
@@ -197,6 +216,12 @@ class SqliteDatabase:
         session = Session(driver, self)
         driver.set_progress_handler(lambda: time.monotonic() > session.deadline, _STEPS)
         return session
+
+
+def _lock_error(error: OSError) -> FhirError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageFull("The disk of the metadata store is full.")
+    return Unavailable(f"The metadata store is out of reach ({error.strerror}).")
 
 
 def _sqlite_error(error: sqlite3.OperationalError) -> FhirError:
@@ -215,7 +240,9 @@ class PostgresqlDatabase:
         import psycopg  # where SQLite is used nobody waits for it
 
         self.driver_error: type[Exception] = psycopg.Error
-        self.url = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        parsed = make_url(url).set(drivername="postgresql")
+        self.url = parsed.render_as_string(hide_password=False)
+        self._parameters = _connection_parameters(parsed.query.get("options", ""), int(statement_timeout * 1000))
         self.dialect: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
         self.statement_timeout = statement_timeout
         self._sessions = _Sessions(self._connect)
@@ -223,8 +250,6 @@ class PostgresqlDatabase:
     @contextmanager
     def session(self) -> Iterator[Session]:
         with self._sessions.one() as session:
-            if session.driver.closed:
-                session.driver = self._connect().driver
             yield session
 
     def translated(self, error: Exception) -> Exception:
@@ -235,8 +260,10 @@ class PostgresqlDatabase:
             return Retry()
         if isinstance(error, errors.DiskFull):
             return StorageFull("The disk of the metadata store is full.")
-        if isinstance(error, errors.QueryCanceled | errors.LockNotAvailable):
+        if isinstance(error, errors.QueryCanceled | errors.LockNotAvailable | errors.IdleInTransactionSessionTimeout):
             return Unavailable("The metadata store took longer than it may.")
+        if isinstance(error, errors.ReadOnlySqlTransaction):  # a replica that has not taken over yet
+            return Unavailable("The metadata store takes no writes at present.")
         if isinstance(error, OperationalError | InterfaceError):
             return Unavailable("The metadata store is out of reach.")
         return error
@@ -244,16 +271,32 @@ class PostgresqlDatabase:
     def close(self) -> None:
         self._sessions.close()
 
-    def _connect(self) -> Session:
+    def has_ended(self, driver: Any) -> bool:
+        """Whether the server ended the connection, as it does when it restarts."""
+        return bool(driver.closed)
+
+    def connected(self) -> Any:
         import psycopg
 
-        milliseconds = int(self.statement_timeout * 1000)
-        options = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} -c timezone=UTC"
         try:
-            driver = psycopg.connect(self.url, autocommit=True, connect_timeout=_CONNECT_SECONDS, options=options)
+            return psycopg.connect(self.url, autocommit=True, connect_timeout=_CONNECT_SECONDS, **self._parameters)
         except psycopg.Error as error:
             raise self.translated(error) from error
-        return Session(driver, self)
+
+    def _connect(self) -> Session:
+        return Session(self.connected(), self)
+
+
+def _connection_parameters(options: str | tuple[str, ...], milliseconds: int) -> dict[str, Any]:
+    """No wait is endless: not for a statement, a lock, a client that hangs inside a transaction, or a dead network.
+
+    https://www.postgresql.org/docs/current/runtime-config-client.html and libpq-connect.html
+    """
+    timeouts = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    ours = " ".join(f"-c {name}={milliseconds}" for name in timeouts)
+    given = options if isinstance(options, str) else " ".join(options)
+    keepalives = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+    return {"options": f"{given} {ours} -c timezone=UTC", "tcp_user_timeout": milliseconds, **keepalives}
 
 
 def connect(url: str, *, statement_timeout: float) -> SqliteDatabase | PostgresqlDatabase:

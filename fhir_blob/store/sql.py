@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Any, TypeVar
 
-from fhir_blob.errors import Conflict, StorageFull, Unavailable
+from fhir_blob.errors import Conflict, Internal, StorageFull, Unavailable
 from fhir_blob.store import (
     Account,
     Blob,
@@ -215,24 +215,33 @@ class _GroupWriter:
         return result
 
     def _commit(self, group: list[_Waiting]) -> None:
+        """All at once; where the database fails in the midst of one of them, the others again without it.
+
+        What a work said of a state that was then rolled back, its own failure included, does not count.
+        """
+        running: _Waiting | None = None
         try:
             with self._database.session() as session, self._database.exclusive():
                 session.execute("BEGIN IMMEDIATE")
                 try:
-                    for each in group:
-                        self._run(session, each)
+                    for running in group:
+                        self._run(session, running)
+                    running = None
                     session.execute("COMMIT")
                 finally:
                     if session.driver.in_transaction:
                         session.driver.execute("ROLLBACK")
         except BaseException as error:  # noqa: BLE001 - every waiting thread has to hear of it
             for each in group:
-                each.error = each.error or error
-        finally:
-            for each in group:
-                each.done = True
+                each.error = error
+        again = [each for each in group if each is not running] if running else []
+        for each in group:
+            each.done = each not in again
+        if again:
+            self._commit(again)
 
     def _run(self, session: Session, each: _Waiting) -> None:
+        each.error = None
         session.execute("SAVEPOINT work")
         try:
             each.result = each.work(session)
@@ -266,7 +275,8 @@ class _RetryingWriter:
         except BaseException:
             self._roll_back(session)
             raise
-        session.execute("COMMIT")
+        if session.execute("COMMIT").statusmessage == "ROLLBACK":  # no error: that had come before
+            raise Internal("The metadata store gave up a write.")
         return result
 
     def _roll_back(self, session: Session) -> None:

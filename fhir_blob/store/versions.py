@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, delete, exists, func, insert, literal_column, select, true, update
+from sqlalchemy import (
+    Select,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from fhir_blob.errors import Conflict
 from fhir_blob.store import HistoryPage, IndexEntries, Version
@@ -129,16 +143,22 @@ def history(
     low, high = at or (0, 0)
     given = {"tenant": tenant, "type": type, "id": id, "since": since, "low": low, "high": high}
     settled = session.database.is_postgresql and id is None
-    matching = _matching(type, id, since is not None, at is not None, settled)
-    total = session.run(Statement(select(func.count()).select_from(matching.subquery())), given).fetchone()
-    page = matching.order_by(_v.seq.desc()).limit(_p("count"))
-    if before_seq is not None:
-        page = page.where(_v.seq < _p("before"))
-    rows = session.run(Statement(page), {**given, "count": count, "before": before_seq}).fetchall()
+    statements = _history(bool(type), bool(id), since is not None, at is not None, settled, before_seq is not None)
+    total = session.run(statements[0], given).fetchone()
+    rows = session.run(statements[1], {**given, "count": count, "before": before_seq}).fetchall()
     return HistoryPage(tuple(_version(row) for row in rows), _first(total))
 
 
-def _matching(type: str | None, id: str | None, since: bool, at: bool, settled: bool) -> Select[Any]:
+@lru_cache
+def _history(type: bool, id: bool, since: bool, at: bool, settled: bool, before: bool) -> tuple[Statement, Statement]:
+    """How many match, and a page of them."""
+    matching = _matching(type, id, since, at, settled)
+    page = matching.order_by(_v.seq.desc()).limit(_p("count"))
+    page = page.where(_v.seq < _p("before")) if before else page
+    return Statement(select(func.count()).select_from(matching.subquery())), Statement(page)
+
+
+def _matching(type: bool, id: bool, since: bool, at: bool, settled: bool) -> Select[Any]:
     later = resource_version.alias("later")
     same = (later.c.tenant == _v.tenant, later.c.type == _v.type, later.c.id == _v.id)
     superseded = exists().where(*same, later.c.version == _v.version + 1, later.c.last_updated <= _p("low"))
@@ -148,5 +168,10 @@ def _matching(type: str | None, id: str | None, since: bool, at: bool, settled: 
         _v.id == _p("id") if id else true(),
         _v.last_updated >= _p("since") if since else true(),
         and_(_v.last_updated < _p("high"), ~superseded) if at else true(),
-        _v.xid < literal_column("pg_snapshot_xmin(pg_current_snapshot())::text::bigint") if settled else true(),
+        or_(_v.xid < _snapshot("xmin"), _v.xid >= _snapshot("xmax")) if settled else true(),
     )
+
+
+def _snapshot(end: str) -> Any:
+    """Below xmin everything is decided; what can be seen from xmax on came with a dump from another server."""
+    return literal_column(f"pg_snapshot_{end}(pg_current_snapshot())::text::bigint")
