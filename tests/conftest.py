@@ -1,7 +1,16 @@
 """Fixtures that every test may ask for."""
 
-from tests.services.postgresql import fresh_postgresql_url, postgresql_url
+from tests.services.postgresql import fresh_postgresql_url, own_postgresql, postgresql_url
 from tests.services.s3 import minio, s3, seaweedfs
 from tests.services.server import server, start_server
 
-__all__ = ["fresh_postgresql_url", "minio", "postgresql_url", "s3", "seaweedfs", "server", "start_server"]
+__all__ = [
+    "fresh_postgresql_url",
+    "minio",
+    "own_postgresql",
+    "postgresql_url",
+    "s3",
+    "seaweedfs",
+    "server",
+    "start_server",
+]

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -21,34 +22,71 @@ from tests.services.server import free_port
 _NUMBERS = itertools.count(1)
 
 
+class Postgresql:
+    """A cluster in a folder, which can be stopped and started again on the same port."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._port = folder, free_port()
+        self._user = "postgres" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
+        if self._user:
+            shutil.chown(folder, self._user)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"postgresql://tests@127.0.0.1:{self._port}"
+
+    def make(self) -> None:
+        """The cluster's files. It sorts as people do, not by code points."""
+        locale = ("--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US")
+        subprocess.run(
+            [postgresql_program("initdb"), "-D", self._folder / "data", "-U", "tests", "-A", "trust", *locale],
+            check=True,
+            capture_output=True,
+            user=self._user,
+            cwd=self._folder,
+        )
+
+    def start(self) -> None:
+        sockets = f"unix_socket_directories={self._folder}"
+        options = ["-p", str(self._port), "-c", "listen_addresses=127.0.0.1", "-c", sockets]
+        command = [str(postgresql_program("postgres")), "-D", str(self._folder / "data"), *options]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, user=self._user, cwd=self._folder)
+        _wait(self.url)
+
+    def stop(self) -> None:
+        """Fast: whoever is connected is cut off."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(30)
+            self._process = None
+
+
+@contextmanager
+def running() -> Iterator[Postgresql]:
+    """A new cluster that runs, and is gone afterwards."""
+    postgresql_program("postgres")  # skips the test where it is not installed
+    folder = Path(tempfile.mkdtemp(prefix="fhir-blob-postgresql-"))
+    server = Postgresql(folder)
+    try:
+        server.make()
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def postgresql_url() -> Iterator[str]:
-    """The URL of a running server, without a database. It sorts as people do, not by code points."""
-    folder = Path(tempfile.mkdtemp(prefix="fhir-blob-postgresql-"))
-    user = "postgres" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
-    if user:
-        shutil.chown(folder, user)
-    port = free_port()
-    locale = ("--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US")
-    subprocess.run(
-        [postgresql_program("initdb"), "-D", folder / "data", "-U", "tests", "-A", "trust", *locale],
-        check=True,
-        capture_output=True,
-        user=user,
-        cwd=folder,
-    )
-    options = ["-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"]
-    with (folder / "log").open("wb") as log:
-        command = [str(postgresql_program("postgres")), "-D", str(folder / "data"), *options]
-        process = subprocess.Popen(command, stdout=log, stderr=log, user=user, cwd=folder)
-    url = f"postgresql://tests@127.0.0.1:{port}"
-    try:
-        _wait(url)
-        yield url
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(30)
-        shutil.rmtree(folder, ignore_errors=True)
+    """The URL of a running server, without a database."""
+    with running() as server:
+        yield server.url
+
+
+@pytest.fixture
+def own_postgresql() -> Iterator[Postgresql]:
+    """A server of the test's own, that it may stop."""
+    with running() as server:
+        yield server
 
 
 @pytest.fixture

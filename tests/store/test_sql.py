@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import random
-import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -17,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
-from fhir_blob.errors import StorageFull, Unavailable
+from fhir_blob.errors import Unavailable
 from fhir_blob.settings import SettingsError
 from fhir_blob.store import Version
 from fhir_blob.store.sql import SqlStore, migrate, open_store
@@ -102,27 +98,6 @@ def test_two_processes_of_eight_writers(url: str) -> None:
     store.close()
 
 
-def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
-    """507, and what was acknowledged before is there; it goes on when there is room again."""
-    url = f"sqlite:///{tmp_path / 'metadata.sqlite'}"
-    migrate(url)
-    store, written = open_store(url, statement_timeout=5), 0
-    store.write("t", lambda transaction: transaction._session.execute("SELECT 1"))
-    session = store._database._sessions._idle[-1]
-    pages = session.execute("PRAGMA page_count").fetchone()[0]
-    session.execute(f"PRAGMA max_page_count={pages + 40}")
-
-    with pytest.raises(StorageFull):
-        for number in range(1000):
-            write(store, version(f"p{number}", b"x" * 5000))
-            written = number + 1
-    write(store, version("after"))  # on a new connection, that knows of no limit
-
-    with store.read("t") as reader:
-        assert [(written + 1,)] == reader.rows("SELECT count(*) FROM resource", ())
-    store.close()
-
-
 def test_a_statement_that_takes_too_long(url: str) -> None:
     """503 in bounded time, and the next one works."""
     migrate(url)
@@ -151,63 +126,3 @@ def test_another_kind_of_database_is_refused() -> None:
     """The sentence says what the setting takes."""
     with pytest.raises(SettingsError, match="'mysql': it takes postgresql:// or sqlite:///"):
         open_store("mysql://x/y", statement_timeout=1)
-
-
-_CRASHING = """
-import sys
-from concurrent.futures import ThreadPoolExecutor
-from tests.store.test_sql import version, write
-from fhir_blob.store.sql import open_store
-store = open_store(sys.argv[1], statement_timeout=20)
-def work(thread):
-    for number in range(100000):
-        write(store, version(f"{sys.argv[2]}-{thread}-{number}"))
-        sys.stdout.write(f"{sys.argv[2]}-{thread}-{number}\\n")
-        sys.stdout.flush()
-with ThreadPoolExecutor(4) as threads:
-    list(threads.map(work, range(4)))
-"""
-
-
-def test_what_was_acknowledged_survives_kill_9(url: str) -> None:
-    """Five rounds of four writers, killed at a random moment: each acknowledged row and its index rows are there."""
-    migrate(url)
-    acknowledged: set[str] = set()
-    chance = random.Random(7)
-    for round in range(5):
-        process = subprocess.Popen(
-            [sys.executable, "-c", _CRASHING, url, f"r{round}"],
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.getcwd()},
-        )
-        assert process.stdout is not None
-        first = process.stdout.readline()
-        time.sleep(chance.uniform(0.05, 0.5))
-        process.send_signal(signal.SIGKILL)
-        rest, _ = process.communicate()
-        acknowledged.update((first + rest).decode().split("\n")[:-1])
-
-    store = open_store(url, statement_timeout=5)
-    with store.read("t") as reader:
-        stored = {str(row[0]) for row in reader.rows("SELECT id FROM resource", ())}
-        counts = reader.rows(
-            "SELECT (SELECT count(*) FROM resource), (SELECT count(*) FROM resource_version),"
-            " (SELECT count(*) FROM token_index) / 5",
-            (),
-        )
-    store.close()
-    assert len(acknowledged) > 50
-    assert set() == acknowledged - stored
-    assert 1 == len(set(counts[0]))
-
-
-def test_sqlite_is_durable(tmp_path: Path) -> None:
-    """WAL, and every commit on disk before it is acknowledged."""
-    url = f"sqlite:///{tmp_path / 'metadata.sqlite'}"
-    migrate(url)
-    store = open_store(url, statement_timeout=5)
-
-    with store.read("t") as reader:
-        assert [(2,)] == reader.rows("PRAGMA synchronous", ())
-    assert ("wal",) == sqlite3.connect(tmp_path / "metadata.sqlite").execute("PRAGMA journal_mode").fetchone()
-    store.close()
