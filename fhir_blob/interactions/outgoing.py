@@ -10,7 +10,7 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fhir_blob.errors import Conflict
+from fhir_blob.errors import Conflict, Unavailable
 from fhir_blob.fhir import attachments, codec, subset
 from fhir_blob.fhir.attachments import Link
 from fhir_blob.interactions import Context, instant
@@ -55,7 +55,7 @@ def _settled(context: Context, blob: Blob) -> Blob:
     limit = context.services.settings.complete_at_once
     try:
         return context.services.lifecycle.complete(context.tenant, blob.id, at_once_limit=limit)
-    except Conflict:  # another upload is just taking its place: the next read will see
+    except (Conflict, Unavailable):  # replaced just now, or S3 is away: the next read will see
         return blob
 
 

@@ -232,7 +232,7 @@ def test_a_body_that_ends_early_stores_nothing(fhir: Client, server: Server) -> 
 
 def test_a_stalled_body_times_out(start_server: StartServer) -> None:
     """408, for bytes and for JSON; other requests go on meanwhile, and transfers are capped."""
-    server = start_server(stall_seconds=1, workers=1)
+    server = start_server(stall_seconds=1, workers=1, threads=6)
     place = urlsplit(server.url)
     stalled = []
     for type in (b"image/png", b"image/png", b"image/png", b"application/fhir+json"):
