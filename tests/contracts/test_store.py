@@ -1,70 +1,17 @@
-"""One suite for the ResourceStore, on SQLite and PostgreSQL: what fhir_blob.store promises."""
+"""One suite for the ResourceStore, on SQLite and PostgreSQL: resources, their versions and index rows."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
-from fhir_blob.errors import Conflict
-from fhir_blob.store import Account, Blob, Task, Transaction, Version
-from fhir_blob.store.sql import SqlStore, migrate, open_store
-
-ENTRIES = {
-    "token": [("identifier", 0, "urn:x", "1")],
-    "string": [("family", 0, "smith", "Smith")],
-    "date": [("birthdate", 0, 1, 2)],
-    "reference": [("organization", 0, "Organization", "1", "", "")],
-}
-PENDING = Blob("b1", "bin", 1, "pending", "default", "bucket", "pending/1", 10, 20)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'metadata.sqlite'}"
-    return str(request.getfixturevalue("fresh_postgresql_url"))
-
-
-@pytest.fixture
-def opened(url: str) -> Iterator[Callable[[], SqlStore]]:
-    """Opens stores on one migrated database, as several servers do."""
-    migrate(url)
-    stores: list[SqlStore] = []
-
-    def begin() -> SqlStore:
-        stores.append(open_store(url, statement_timeout=20))
-        return stores[-1]
-
-    yield begin
-    for each in stores:
-        each.close()
-        each.close()  # closing twice does nothing
-
-
-@pytest.fixture
-def store(opened: Callable[[], SqlStore]) -> SqlStore:
-    return opened()
-
-
-def patient(id: str, number: int = 1, *, at: int = 1000, method: str = "PUT") -> Version:
-    body = b"" if method == "DELETE" else b'{"id":"%s"}' % id.encode()
-    return Version("Patient", id, number, at, method, body)  # type: ignore[arg-type]
-
-
-def put(store: SqlStore, version: Version, expected: int | None = None, tenant: str = "t") -> Version:
-    return store.write(
-        tenant,
-        lambda transaction: transaction.put(version, {} if version.deleted else ENTRIES, expected=expected),
-    )
-
-
-def count(store: SqlStore, table: str) -> int:
-    with store.read("t") as reader:
-        return int(reader.rows(f"SELECT count(*) FROM {table}", ())[0][0])
+from fhir_blob.errors import Conflict, Gone
+from fhir_blob.store import IndexEntries, Task, Transaction, Version
+from fhir_blob.store.sql import SqlStore
+from tests.contracts.stores import ENTRIES, count, patient, put
 
 
 def test_what_was_written_is_read(store: SqlStore) -> None:
@@ -195,64 +142,120 @@ def test_history(store: SqlStore) -> None:
         everything = reader.history(None, None, count=9)
         first = reader.history("Patient", None, count=2)
         second = reader.history("Patient", None, before_seq=first.versions[-1].seq, count=2)
-        since = reader.history("Patient", "a", since=2000, count=9)
-        at = reader.history("Patient", "a", at=(2500, 2501), count=9)
+        later = reader.history("Patient", "a", since=2000, count=9)
+        then = reader.history("Patient", "a", at=(2500, 2501), count=9)
 
     assert (4, ["b", "a", "a", "a"]) == (everything.total, [each.id for each in everything.versions])
     assert (4, 4) == (first.total, second.total)
     assert [each.seq for each in everything.versions] == [each.seq for each in (*first.versions, *second.versions)]
-    assert [3, 2] == [each.version for each in since.versions]
-    assert [2] == [each.version for each in at.versions]
+    assert [3, 2] == [each.version for each in later.versions]
+    assert [2] == [each.version for each in then.versions]
 
 
-def test_the_bytes_of_a_version(store: SqlStore) -> None:
-    """The highest blob version at or below it; what is being deleted does not count."""
-    rows = [
-        PENDING.with_(state="available", size=3),
-        PENDING.with_(id="b3", version=3, pending_key="pending/3", state="available"),
-        PENDING.with_(id="b4", version=4, pending_key="pending/4", state="deleting"),
-        PENDING.with_(id="b5", version=None, pending_key="pending/5"),
-        PENDING.with_(id="b6", version=None, pending_key=""),
-    ]
-    store.write("t", lambda transaction: [transaction.put_blob(each) for each in rows])
+def test_a_deleted_resource_comes_back(store: SqlStore) -> None:
+    """Its versions go on, its history tells of the deletion, and it has index rows again."""
+    put(store, patient("a"))
+    put(store, patient("a", 2, method="DELETE"), 1)
+    put(store, patient("a", 3), 2)
 
     with store.read("t") as reader:
-        found = {number: getattr(reader.blob("bin", number), "id", None) for number in (0, 1, 2, 3, 9)}
-        many = reader.blobs([("bin", 2), ("bin", None), ("none", 1)])
-        assert {0: None, 1: "b1", 2: "b1", 3: "b3", 9: "b3"} == found
-        assert {("bin", 2): "b1", ("bin", None): "b3"} == {key: each.id for key, each in many.items()}
-        assert "b5" == getattr(reader.offered("bin"), "id", None)
-        assert rows[0] == reader.blob_by_id("b1")
-        assert "b3" == getattr(reader.blob_by_pending_key("default", "bucket", "pending/3"), "id", None)
-        assert reader.blob_by_pending_key("default", "bucket", "pending/4") is None
-        assert {"b1", "b3", "b4", "b5", "b6"} == {each.id for each in reader.blobs_of("bin")}
-    assert store.knows_object("default", "bucket", "pending/4")
-    assert not store.knows_object("default", "other", "pending/4")
+        versions = reader.history("Patient", "a", count=9).versions
+        current = reader.current("Patient", "a")
+    assert [(3, False), (2, True), (1, False)] == [(each.version, each.deleted) for each in versions]
+    assert current is not None and (3, b'{"id":"a"}') == (current.version, current.body)
+    assert 1 == count(store, "token_index")
 
 
-def test_references(store: SqlStore) -> None:
-    """A resource refers to what its current version does."""
-    store.write("t", lambda transaction: transaction.refer("Patient", "a", 1, ["x", "y"]))
-    store.write("t", lambda transaction: transaction.refer("Patient", "a", 2, ["y"]))
+def test_every_kind_of_index_row(store: SqlStore) -> None:
+    """Each goes into the table of its value type, in the order of its columns, and an update takes all of them away."""
+    entries: IndexEntries = {
+        "token": [("code", 0, "urn:x", "1"), ("code", 1, "", "100%?")],
+        "string": [("family", 0, "muller", "M\u00fcller")],
+        "reference": [("subject", 0, "Patient", "1", "", ""), ("subject", 0, "", "", "", "urn:uuid:1")],
+        "uri": [("url", 0, "http://x")],
+        "date": [("birthdate", 0, -62_135_596_800_000_000, 253_402_300_800_000_000)],
+        "number": [("probability", 0, 0.5, 1e300)],
+        "quantity": [("value", 2, "http://unitsofmeasure.org", "mg", "mg", 4.5, 5.5)],
+    }
+    written = store.write("t", lambda it: it.put(patient("a"), entries, expected=None))
 
     with store.read("t") as reader:
-        assert ((), ("Patient/a",)) == (reader.referrers("x"), reader.referrers("y"))
+        stored = {
+            kind: sorted(row[3:] for row in reader.rows(f"SELECT * FROM {kind}_index WHERE rid = ?", (written.rid,)))
+            for kind in entries
+        }
+    assert {kind: sorted(rows) for kind, rows in entries.items()} == stored
+
+    store.write("t", lambda it: it.put(patient("a", 2), {}, expected=1))
+
+    assert [0] * 7 == [count(store, f"{kind}_index") for kind in entries]
 
 
-def test_a_binary_is_locked_against_its_own_deletion(opened: Callable[[], SqlStore]) -> None:
-    """lock_binary serialises writers of references and deletion, also before any row is there."""
-    stores, order = (opened(), opened()), []
-    inside = threading.Event()
+def test_rows_takes_the_signs_of_sql(store: SqlStore) -> None:
+    """'?' marks a parameter and '%' is itself, on every database."""
+    put(store, patient("100"))
+
+    with store.read("t") as reader:
+        assert [("100", 10)] == reader.rows(
+            "SELECT id, 110 % 100 FROM resource WHERE id LIKE '1%' AND id = ?", ("100",)
+        )
+
+
+def test_of_many_creators_one_wins(opened: Callable[[], SqlStore]) -> None:
+    """Sixteen threads over two stores begin the same id: one does, the others hear of a Conflict and leave no row."""
+    stores, start = (opened(), opened()), threading.Barrier(16)
+
+    def work(number: int) -> bool:
+        start.wait()
+        try:
+            put(stores[number % 2], patient("a"))
+        except Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as threads:
+        won = list(threads.map(work, range(16)))
+
+    assert 1 == sum(won)
+    assert [1, 1, 1] == [count(stores[0], table) for table in ("resource", "resource_version", "token_index")]
+
+
+def test_an_update_that_creates(opened: Callable[[], SqlStore]) -> None:
+    """Eight threads put to an id that is not there, each deciding by what it locks: eight versions, one resource."""
+    stores, start = (opened(), opened()), threading.Barrier(8)
+
+    def work(number: int) -> int:
+        def step(transaction: Transaction) -> int:
+            known = transaction.lock("Patient", "a")
+            number = 1 if known is None else known.version + 1
+            return transaction.put(patient("a", number), ENTRIES, expected=None if number == 1 else number - 1).version
+
+        start.wait()
+        return stores[number % 2].write("t", step)
+
+    with ThreadPoolExecutor(8) as threads:
+        numbers = sorted(threads.map(work, range(8)))
+
+    assert list(range(1, 9)) == numbers
+    assert [1, 8, 1] == [count(stores[0], table) for table in ("resource", "resource_version", "token_index")]
+
+
+def test_one_resource_is_locked_and_not_its_neighbours(opened: Callable[[], SqlStore]) -> None:
+    """Who locks sees what the one before had committed, however long it waited."""
+    stores = opened(), opened()
+    put(stores[0], patient("a"))
+    inside, order = threading.Event(), []
 
     def first(transaction: Transaction) -> None:
-        transaction.lock_binary("bin")
+        transaction.lock("Patient", "a")
         inside.set()
-        threading.Event().wait(0.3)
-        order.append("first")
+        threading.Event().wait(0.2)
+        transaction.put(patient("a", 2), ENTRIES, expected=1)
+        order.append(2)
 
     def second(transaction: Transaction) -> None:
-        transaction.lock_binary("bin")
-        order.append("second")
+        found = transaction.lock("Patient", "a")
+        order.append(found.version if found else 0)
 
     with ThreadPoolExecutor(2) as threads:
         one = threads.submit(stores[0].write, "t", first)
@@ -260,57 +263,46 @@ def test_a_binary_is_locked_against_its_own_deletion(opened: Callable[[], SqlSto
         two = threads.submit(stores[1].write, "t", second)
         one.result(), two.result()
 
-    assert ["first", "second"] == order
+    assert [2, 2] == order
 
 
-def test_tasks_are_done_at_least_once(opened: Callable[[], SqlStore]) -> None:
-    """A claimed task is leased: nobody else gets it until the lease ends; finished ones are gone."""
-    stores = opened(), opened()
-    stores[0].write("t", lambda transaction: [transaction.enqueue(Task("erase", str(n), n)) for n in range(40)])
+def test_what_a_work_raises_comes_out(store: SqlStore) -> None:
+    """Its own failure, as it is, and none of its rows, blobs or tasks."""
 
-    def claim(number: int) -> list[str]:
-        return [task.payload for task in stores[number % 2].claim(("erase",), now=19, lease=10, limit=5)]
+    def work(transaction: Transaction) -> None:
+        transaction.put(patient("a"), ENTRIES, expected=None)
+        transaction.refer("Patient", "a", 1, ["x"])
+        transaction.enqueue(Task("erase", "{}"))
+        raise Gone("It was deleted.")
 
-    with ThreadPoolExecutor(8) as threads:
-        claimed = [payload for part in threads.map(claim, range(8)) for payload in part]
+    with pytest.raises(Gone, match="It was deleted"):
+        store.write("t", work)
 
-    assert sorted(map(str, range(20))) == sorted(claimed)
-    assert () == stores[0].claim(("erase",), now=19, lease=10, limit=99)
-    assert () == stores[0].claim(("verify",), now=99, lease=10, limit=99)
-    again = stores[0].claim(("erase",), now=29, lease=10, limit=99)
-    assert {2} == {task.attempts for task in again if int(task.payload) < 20}
-    for task in again:
-        stores[0].finish(task) if int(task.payload) % 2 else stores[0].postpone(task, not_before=99, error="later")
-    assert 15 + 5 == len(stores[1].claim(("erase",), now=99, lease=10, limit=99)) - 5
+    tables = ("resource", "resource_version", "token_index", "blob_reference", "outbox")
+    assert [0] * 5 == [count(store, table) for table in tables]
 
 
-def test_rows_by_state(store: SqlStore) -> None:
-    """Of all tenants, older than a time, in the order of their ids."""
-    for tenant, id in (("one", "a"), ("two", "b"), ("two", "c")):
-        row = PENDING.with_(id=id, created=100 if id == "c" else 10)
-        store.write(tenant, lambda transaction, row=row: transaction.put_blob(row))
+def test_pages_of_history_under_since_and_at(store: SqlStore) -> None:
+    """Pages have no gap and no double while rows are written; what came before `since` or after `at` is out."""
+    for number in range(1, 8):
+        put(store, patient("a", number, at=number * 10), number - 1 or None)
 
-    found = store.blobs_in_state("pending", before=50, limit=9)
+    def pages(**given: object) -> list[int]:
+        found: list[Version] = []
+        with store.read("t") as reader:
+            while page := reader.history(
+                "Patient",
+                None,
+                before_seq=found[-1].seq if found else None,
+                count=2,
+                **given,  # type: ignore[arg-type]
+            ).versions:
+                put(store, patient(f"meanwhile{len(found)}{given}", at=0))
+                found += page
+        return [each.version for each in found if each.id == "a"]
 
-    assert [("one", "a"), ("two", "b")] == [(tenant, each.id) for tenant, each in found]
-    assert [("two", "b")] == [
-        (t, each.id) for t, each in store.blobs_in_state("pending", before=50, limit=9, after="a")
-    ]
-
-
-def test_accounts(store: SqlStore) -> None:
-    """Put, replace, list and delete; an account with bytes in it is in use."""
-    for version in (1, 2):
-        row = Account("mine", version, 0, "{}", b"secret")
-        store.write("t", lambda transaction, row=row: transaction.put_account(row))
-    store.write("t", lambda transaction: transaction.put_blob(PENDING.with_(account="mine")))
-
-    with store.read("t") as reader:
-        assert Account("mine", 2, 0, "{}", b"secret") == reader.account("mine")
-        assert (("mine",), True, False) == (
-            reader.account_ids(),
-            reader.account_in_use("mine"),
-            reader.account_in_use("other"),
-        )
-    assert store.write("t", lambda transaction: transaction.delete_account("mine"))
-    assert not store.write("t", lambda transaction: transaction.delete_account("mine"))
+    assert [7, 6, 5, 4, 3] == pages(since=30)
+    assert [4, 3, 2] == pages(at=(25, 41))
+    assert [2] == pages(at=(20, 30))
+    assert [] == pages(at=(0, 10))
+    assert [5, 4, 3] == pages(since=30, at=(30, 51))

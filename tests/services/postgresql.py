@@ -54,8 +54,15 @@ class Postgresql:
 
     def stop(self) -> None:
         """Fast: whoever is connected is cut off."""
+        self._end(signal.SIGINT)
+
+    def crash(self) -> None:
+        """Without a checkpoint: it recovers when it starts again."""
+        self._end(signal.SIGQUIT)
+
+    def _end(self, how: signal.Signals) -> None:
         if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
+            self._process.send_signal(how)
             self._process.wait(30)
             self._process = None
 

@@ -1,19 +1,23 @@
-"""kill -9 of a process that writes: all that it had acknowledged is there, and whole."""
+"""kill -9 of a process that writes, or of the database: all that was acknowledged is there, and whole."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from fhir_blob.store import Task, Transaction, Version
 from fhir_blob.store.sql import SqlStore, migrate, open_store
+from tests.services.postgresql import Postgresql
 
 ROUNDS = 6
 ROOT = Path(__file__).parents[2]
@@ -32,17 +36,16 @@ def write_for_ever(url: str) -> None:
     store = open_store(url, statement_timeout=20)
 
     def work(thread: int) -> None:
-        number = thread
-        while True:
-            number += 3
-            line = f"p{number % 8} {store.write('t', lambda it: advance(it, f'p{number % 8}'))}\n"
-            os.write(1, line.encode())
+        for number in itertools.count(thread, 3):
+            id = f"p{number % 8}"
+            version = store.write("t", partial(advance, id))
+            os.write(1, f"{id} {version}\n".encode())
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(work, range(4)))
 
 
-def advance(transaction: Transaction, id: str) -> int:
+def advance(id: str, transaction: Transaction) -> int:
     """The next version, with index rows, a reference and a task that all bear its number."""
     current = transaction.lock("Patient", id)
     known = None if current is None else current.version
@@ -54,13 +57,21 @@ def advance(transaction: Transaction, id: str) -> int:
     return number
 
 
-def acknowledged_before_a_kill(url: str, seconds: float) -> dict[str, int]:
-    """The highest version of each id that the writer printed."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, "-c", _WRITER, url], stdout=subprocess.PIPE, env=environment)
+def acknowledged_before(crash: Callable[[], object], url: str, seconds: float) -> dict[str, int]:
+    """The highest version of each id that a writer printed until, after some seconds, it was killed.
+
+    `crash` happens right before that.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", _WRITER, url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     assert process.stdout is not None
     lines = [process.stdout.readline()]
     time.sleep(seconds)
+    crash()
     process.kill()
     rest, _ = process.communicate()
     highest: dict[str, int] = {}
@@ -82,22 +93,51 @@ def versions_of_parts(store: SqlStore) -> dict[str, list[tuple[str, int]]]:
         "outbox": "SELECT substr(payload, 1, 2), count(*) FROM outbox GROUP BY 1 ORDER BY 1",
     }
     with store.read("t") as reader:
-        return {name: [(str(id), int(number)) for id, number in reader.rows(sql, ())] for name, sql in statements.items()}
+        return {
+            name: [(str(id), int(number)) for id, number in reader.rows(sql, ())] for name, sql in statements.items()
+        }
 
 
-def test_what_was_acknowledged_survives_kill_9(url: str) -> None:
+def check(store: SqlStore, acknowledged: dict[str, int]) -> int:
+    """Assert that it is all there; how many versions there are."""
+    told = versions_of_parts(store)
+
+    assert dict.fromkeys(told, told["resource"]) == told
+    current = dict(told["resource"])
+    assert {} == {id: number for id, number in acknowledged.items() if current.get(id, 0) < number}
+    return sum(current.values())
+
+
+def wait_for_the_last_commit(store: SqlStore) -> None:
+    """What a killed client had sent, PostgreSQL still does: until then its tables change."""
+    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with store.read("t") as reader:
+        while reader.is_postgresql and reader.rows(others, ()) != [(0,)]:
+            time.sleep(0.01)
+
+
+def test_a_killed_writer(url: str) -> None:
     """After each round every acknowledged version is there, and all tables tell of the same one."""
     migrate(url)
     store, chance, written = open_store(url, statement_timeout=20), random.Random(7), 0
     for _ in range(ROUNDS):
-        acknowledged = acknowledged_before_a_kill(url, chance.uniform(0.05, 0.4))
-        store.write("t", lambda transaction: transaction.lock("Patient", "p0"))  # the killed one's last commit is over
-
-        told = versions_of_parts(store)
-
-        assert {name: told["resource"] for name in told} == told
-        current = dict(told["resource"])
-        assert {} == {id: number for id, number in acknowledged.items() if current.get(id, 0) < number}
-        written = sum(current.values())
+        acknowledged = acknowledged_before(lambda: None, url, chance.uniform(0.05, 0.4))
+        wait_for_the_last_commit(store)
+        written = check(store, acknowledged)
     store.close()
+
     assert written > 20 * ROUNDS
+
+
+def test_a_killed_postgresql(own_postgresql: Postgresql) -> None:
+    """The same where it is the database that ends without a checkpoint, and recovers."""
+    url = f"{own_postgresql.url}/postgres"
+    migrate(url)
+    store, written = open_store(url, statement_timeout=20), 0
+    for _ in range(2):
+        acknowledged = acknowledged_before(own_postgresql.crash, url, 0.3)
+        own_postgresql.start()
+        written = check(store, acknowledged)
+    store.close()
+
+    assert written > 40

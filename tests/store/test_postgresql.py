@@ -175,7 +175,7 @@ def test_history_waits_for_what_began_earlier(store: SqlStore) -> None:
 def test_history_after_a_restore(store: SqlStore) -> None:
     """Rows that a dump brought from a server with higher transaction ids are history here too."""
     put(store, "a")
-    store.write("t", lambda it: it._session.execute("UPDATE resource_version SET xid = 4000000000"))
+    store.write("t", lambda it: it.rows("UPDATE resource_version SET xid = 4000000000 RETURNING 1", ()))
 
     assert ["a"] == ids(store)
 
@@ -207,12 +207,13 @@ def test_who_holds_a_lock_and_sleeps_is_cut_off(url: str) -> None:
     with ThreadPoolExecutor(1) as threads:
         hung = threads.submit(hanging.write, "t", work)
         inside.wait(10)
-        waiting.write("t", lambda it: it.put(patient("a", it.lock("Patient", "a").version + 1), ENTRIES, expected=1))
+        put(waiting, "a", 2)
         over.set()
 
         with pytest.raises(Unavailable):
             hung.result()
-    hanging.close(), waiting.close()
+    hanging.close()
+    waiting.close()
 
 
 def test_options_of_the_url_stay(url: str) -> None:

@@ -63,7 +63,9 @@ def test_a_newer_schema_is_refused(url: str) -> None:
     """The sentence names both revisions."""
     migrate(url)
     store = open_store(url, statement_timeout=5)
-    store.write("t", lambda transaction: transaction._session.execute("UPDATE alembic_version SET version_num='9999'"))
+    store.write(
+        "t", lambda transaction: transaction.rows("UPDATE alembic_version SET version_num='9999' RETURNING 1", ())
+    )
     store.close()
 
     with pytest.raises(SettingsError, match="'9999', which is newer than this server's"):

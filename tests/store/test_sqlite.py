@@ -30,6 +30,10 @@ def write(store: SqlStore, each: Version) -> None:
     store.write("t", lambda transaction: transaction.put(each, ENTRIES, expected=None))
 
 
+def putting(each: Version) -> Callable[[Transaction], Version]:
+    return lambda transaction: transaction.put(each, ENTRIES, expected=None)
+
+
 def stored(store: SqlStore) -> set[str]:
     with store.read("t") as reader:
         return {str(row[0]) for row in reader.rows("SELECT id FROM resource", ())}
@@ -130,13 +134,7 @@ def test_what_does_not_fit_fails_alone(tmp_path: Path) -> None:
     session.execute(f"PRAGMA max_page_count={pages[0] + 40}")
     bodies = [b"{}", b"x" * 1_000_000, b"{}"]
 
-    outcomes = together(
-        store,
-        [
-            lambda it, each=version(f"p{number}", body): it.put(each, ENTRIES, expected=None)  # type: ignore[misc]
-            for number, body in enumerate(bodies)
-        ],
-    )
+    outcomes = together(store, [putting(version(f"p{number}", body)) for number, body in enumerate(bodies)])
 
     assert [None, StorageFull, None] == outcomes
     assert {"before", "p0", "p2"} == stored(store)
@@ -150,9 +148,9 @@ def test_what_takes_too_long_fails_alone(tmp_path: Path) -> None:
     outcomes = together(
         store,
         [
-            lambda it: it.put(version("a"), ENTRIES, expected=None),
+            putting(version("a")),
             lambda it: (it.put(version("b"), ENTRIES, expected=None), it.rows(ENDLESS, ())),
-            lambda it: it.put(version("c"), ENTRIES, expected=None),
+            putting(version("c")),
         ],
     )
 
@@ -173,7 +171,7 @@ def test_what_was_undone_decides_nothing(tmp_path: Path) -> None:
     outcomes = together(
         store,
         [
-            lambda it: it.put(version("a"), ENTRIES, expected=None),
+            putting(version("a")),
             refuse,
             lambda it: it.rows(ENDLESS, ()),
         ],
