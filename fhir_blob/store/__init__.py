@@ -171,7 +171,7 @@ class Reader(Protocol):
     def blobs_owned_by(self, owner: str) -> tuple[Blob, ...]: ...
 
     def referrers(self, binary_id: str) -> tuple[str, ...]:
-        """'Type/id' of each current resource that refers to the Binary."""
+        """'Type/id' of current resources that refer to the Binary, a hundred at most, in order."""
 
     def account(self, id: str) -> Account | None: ...
 

@@ -24,10 +24,9 @@ def migrate(url: str) -> None:
     """Make or bring up to date the schema; SettingsError where it is newer than this server."""
     database = connect(url, statement_timeout=600)
     try:
-        if not _is_current(database):
-            with _alone(database):
-                if not _is_current(database):
-                    _upgrade(url)
+        with _alone(database):  # even to look: of two that make SQLite's file a WAL at once, one finds it locked
+            if not _is_current(database):
+                _upgrade(url)
     finally:
         database.close()
 

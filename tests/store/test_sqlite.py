@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from fhir_blob.errors import StorageFull, Unavailable
-from fhir_blob.store import Transaction, Version
+from fhir_blob.store import Transaction, Version, versions
 from fhir_blob.store.sql import SqlStore, migrate, open_store
 
 ENTRIES = {"token": [("identifier", 0, "urn:x", str(number)) for number in range(5)]}
@@ -225,3 +225,24 @@ def test_it_is_durable(tmp_path: Path) -> None:
     assert ("wal",) == driver.execute("PRAGMA journal_mode").fetchone()
     driver.close()
     store.close()
+
+
+@pytest.mark.parametrize(
+    "type, id, index",
+    [
+        (True, True, "INDEX sqlite_autoindex_resource_version_1 (tenant=? AND type=? AND id=?)"),
+        (True, False, "INDEX resource_version_by_type (tenant=? AND type=? AND seq<?)"),
+        (False, False, "INTEGER PRIMARY KEY (rowid<?)"),
+    ],
+)
+def test_a_page_of_history_is_read_in_its_order(tmp_path: Path, type: bool, id: bool, index: str) -> None:
+    """Nothing is sorted, and of one id nothing but its versions is looked at."""
+    store = opened(tmp_path)
+    _, page = versions._history(type, id, since=False, at=False, settled=False, before=True)
+    text = page.text(store._database.dialect)
+
+    with store.read("t") as reader:
+        plan = reader.rows(f"EXPLAIN QUERY PLAN {text.sql}", [0] * len(text.order or ()))
+    store.close()
+
+    assert [f"SEARCH resource_version USING {index}"] == [row[3] for row in plan]
