@@ -34,7 +34,7 @@ class Ledger:
 
     def take_patient(self, chance: random.Random) -> tuple[str, int] | None:
         with self.lock:
-            known = [(id, version) for id, version in self.patients.items() if version is not None]
+            known = [(id, version) for id, version in list(self.patients.items()) if version is not None]
             if not known:
                 return None
             id, version = chance.choice(known)
