@@ -1,10 +1,12 @@
 """Fixtures that every test may ask for."""
 
+from tests.services.browser import browser
 from tests.services.postgresql import fresh_postgresql_url, own_postgresql, postgresql_url
 from tests.services.s3 import minio, s3, seaweedfs
 from tests.services.server import server, start_server
 
 __all__ = [
+    "browser",
     "fresh_postgresql_url",
     "minio",
     "own_postgresql",

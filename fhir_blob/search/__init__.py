@@ -1,16 +1,18 @@
 """Query, and the SearchIndex protocol: what a search asks and what an index answers.
 
-parser.py makes a Query of an HTTP query, extraction.py the index rows of a resource; sql.py answers
-from the database that the resources are in. Search parameters are data: see fhir.definitions.
+parser.py makes a Query of an HTTP query, extraction.py the index rows of a resource. sql.py answers
+from the database that the resources are in, elasticsearch.py from a cluster beside it that an indexer
+fills. Search parameters are data: see fhir.definitions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from fhir_blob.fhir.definitions import SearchParameter
-from fhir_blob.store import Reader, Version
+from fhir_blob.store import IndexEntries, Reader, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,63 @@ class Criterion:
 
 
 @dataclass(frozen=True, slots=True)
+class Chain:
+    """`subject:Patient.name=x`: a reference of this parameter goes to a resource that one of the ways accepts.
+
+    A way is a target type and what a resource of it has to meet; local references alone are followed.
+    """
+
+    parameter: SearchParameter
+    ways: tuple[tuple[str, Clause], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Has:
+    """`_has:Observation:patient:code=x`: a `source` that meets the clause refers to it by this parameter.
+
+    `_list=42` is the same, asked of a List: `_has:List:item:_id=42`.
+    """
+
+    source: str
+    parameter: SearchParameter
+    clause: Clause
+
+
+@dataclass(frozen=True, slots=True)
+class Compartment:
+    """In the compartment of `type`/`id`: one of its type's `members` refers to that, or it is that itself."""
+
+    type: str
+    id: str
+    members: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """`_text` (the narrative) or `_content` (every text): all of the folded words stand in it."""
+
+    parameter: Literal["_text", "_content"]
+    words: tuple[str, ...]
+
+
+Clause = Criterion | Chain | Has | Compartment | Words
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """`_include=source:parameter:target`, or `_revinclude`; None is any.
+
+    `iterates`: also asked of what was included.
+    """
+
+    source: str
+    parameter: SearchParameter | None
+    target: str | None = None
+    iterates: bool = False
+    reverse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SortKey:
     parameter: SearchParameter
     descending: bool = False
@@ -85,27 +144,87 @@ class SortKey:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """All criteria must match. `given` is what was understood, for the self link; `ignored` what was not."""
+    """All criteria must match, in resources of one of the types; no type is every type.
+
+    `given` is what was understood, for the self link; `ignored` what was not. `principal` is who asks:
+    a cursor is good for nobody else.
+    """
 
     types: tuple[str, ...]
-    criteria: tuple[Criterion, ...] = ()
+    criteria: tuple[Clause, ...] = ()
     sort: tuple[SortKey, ...] = ()
     count: int = 20
     total: Literal["none", "estimate", "accurate"] = "accurate"
     cursor: str | None = None
+    includes: tuple[Include, ...] = ()
     given: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
+    principal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Matches in order; `cursor` is the key of the next page, None on the last one."""
+    """Matches in order; `cursor` is the key of the next page, None on the last one.
+
+    `behind` says why the index may not have everything that was committed when the search came, '' if it has.
+    """
 
     matches: tuple[Version, ...]
     total: int | None
     cursor: str | None
+    behind: str = ""
 
 
 class SearchIndex(Protocol):
     def search(self, reader: Reader, query: Query) -> Page:
         """One page. BadParameter for a cursor that is not of this query; Unavailable past the time limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A resource as an index outside the database has it; `entries` is None where it was deleted."""
+
+    tenant: str
+    type: str
+    id: str
+    version: int
+    rid: int
+    last_updated: int
+    entries: IndexEntries | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A document that the index will never take, and the reason, without a value of the resource in it."""
+
+    document: Document
+    reason: str
+
+
+class ExternalIndex(SearchIndex, Protocol):
+    """An index outside the database, written after the commit by an indexer: any order, any number of times.
+
+    Each type has one index behind an alias, and while it is rebuilt a second one, behind another alias.
+    """
+
+    def write(self, documents: Sequence[Document], *, rebuilding: Collection[str] = ()) -> tuple[Refused, ...]:
+        """All in one bulk request; what it has in a higher version stays. Those of a type in `rebuilding` go into
+        both indices. Unavailable where it is out of reach: then nothing is certain."""
+
+    def refresh(self, types: Collection[str]) -> None:
+        """Everything written is found from now on."""
+
+    def begin(self, type: str) -> None:
+        """An empty second index for the type; one that was left from before goes."""
+
+    def swap(self, type: str) -> None:
+        """The second index takes the first one's place, which goes."""
+
+    def held(self, type: str, *, after_rid: int, limit: int) -> tuple[Document, ...]:
+        """What it holds of the type in order of rid, those with rid > after_rid; entries left out ({})."""
+
+    def forget(self, documents: Sequence[Document]) -> None:
+        """Take out what the store does not have."""
+
+    def ping(self) -> None:
+        """Unavailable where it is out of reach."""
