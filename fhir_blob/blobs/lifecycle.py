@@ -94,10 +94,16 @@ class Lifecycle:
         return signed
 
     def signed_get(self, tenant: str, blob: Blob, *, seconds: int | None = None) -> SignedUrl:
-        """The URL to download from: the same inside a window, good for `get_url_seconds` at least."""
+        """The URL to download from: the same inside a window, good for `get_url_seconds` at least.
+
+        A browser keeps what it gives as long as reads give that URL. Without being told so it asks anew
+        for what is young, since it goes by a tenth of its age: RFC 9111, 4.2.2.
+        """
         now, valid = self._window(seconds, self._settings.get_url_seconds)
         disposition = media.disposition(blob.content_type, blob.filename)
         query = {} if disposition == "inline" else {"response-content-disposition": disposition}
+        if seconds is None:
+            query["response-cache-control"] = f"private, max-age={self._settings.url_window_seconds}"
         store = self._accounts.store(tenant, blob.account)
         return store.sign("GET", blob.bucket, blob.object_key, now=now, seconds=valid, query=query)
 

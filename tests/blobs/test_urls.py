@@ -22,7 +22,7 @@ BODY, OTHER = b"the bytes of a photo", b"quite other bytes"
 
 
 def test_presigned_download(world: World) -> None:
-    """The GET URL gives the bytes; what could run a script is answered as an attachment, by its name."""
+    """The GET URL gives the bytes; what could run a script is answered as an attachment, by its name; a browser may keep it."""
     page = world.completed(b"<script>", content_type="text/html", filename="ä page.html")
     photo = world.completed(BODY, content_type="image/png")
 
@@ -32,6 +32,7 @@ def test_presigned_download(world: World) -> None:
     assert ["text/html", "image/png"] == [answer.headers["Content-Type"] for answer in answers]
     assert "attachment; filename*=UTF-8''%C3%A4%20page.html" == answers[0].headers["Content-Disposition"]
     assert "Content-Disposition" not in answers[1].headers
+    assert ["private, max-age=900"] * 2 == [answer.headers["Cache-Control"] for answer in answers]
 
 
 def test_bound_content_type(world: World) -> None:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the real servers that tests start, where they are not there yet: MinIO and PostgreSQL.
+# Installs the real servers that tests start, where they are not there yet: MinIO, PostgreSQL and Chromium.
 # MinIO publishes its source only; it is built into $XDG_CACHE_HOME/fhir-blob/bin.
 set -euo pipefail
 
@@ -43,7 +43,18 @@ install_postgresql() {
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y postgresql >/dev/null
 }
 
+install_chromium() {
+    command -v chromedriver >/dev/null && return
+    if [[ $(id -u) -ne 0 ]]; then
+        echo 'Chromium is absent: apt-get install chromium chromium-driver' >&2
+        return 1
+    fi
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+        chromium chromium-driver >/dev/null
+}
+
 missing=0
 install_minio || missing=1
 install_postgresql || missing=1
+install_chromium || missing=1
 exit "$missing"
