@@ -113,13 +113,21 @@ class Compartment:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """`_text` (the narrative) or `_content` (every text): all of the folded words stand in it."""
+    """`_text` (the narrative) or `_content` (every text): of one of the alternatives all folded words stand in it."""
 
     parameter: Literal["_text", "_content"]
-    words: tuple[str, ...]
+    alternatives: tuple[tuple[str, ...], ...]
 
 
-Clause = Criterion | Chain | Has | Compartment | Words
+@dataclass(frozen=True, slots=True)
+class Concerning:
+    """Resources of these types have to meet the clause, those of others need not."""
+
+    types: tuple[str, ...]
+    clause: Clause
+
+
+Clause = Criterion | Chain | Has | Compartment | Words | Concerning
 
 
 @dataclass(frozen=True, slots=True)
