@@ -271,20 +271,25 @@ class _Download:
 
 def _parts(chunks: Iterable[bytes], size: int, length: int) -> Iterator[bytes]:
     """The same bytes in parts of that length; BodyTruncated where they are not `size` bytes."""
-    buffer, total = bytearray(), 0
+    held: list[bytes] = []
+    holding = total = 0
     for chunk in chunks:
         total += len(chunk)
         if total > size:
             break
-        buffer += chunk
-        while len(buffer) >= length and total < size:
-            yield bytes(buffer[:length])
-            del buffer[:length]
+        while holding + len(chunk) > length:
+            held.append(chunk[: length - holding])
+            part, chunk = b"".join(held), chunk[length - holding :]
+            held.clear()
+            holding = 0
+            yield part
+        held.append(chunk)
+        holding += len(chunk)
     if total != size:
         came = f"more than {size}" if total > size else f"{total}"
         raise BodyTruncated(f"The body has {came} bytes, not the {size} that were announced.")
-    if buffer:
-        yield bytes(buffer)
+    if holding:
+        yield b"".join(held)
 
 
 def _quoted(etag: str) -> str:
