@@ -67,13 +67,13 @@ def condition(criterion: Criterion) -> Condition:
     )
 
 
-def last_updated(values: Sequence[Value]) -> Sql:
-    """Of the column of `resource`: a moment, so that its span is one microsecond."""
-    return any_of([_moment(each, "r.last_updated") for each in _of(values, Range)])
+def last_updated(values: Sequence[Value], name: str) -> Sql:
+    """Of that row of `resource`: a moment, so that its span is one microsecond."""
+    return any_of([_moment(each, f"{name}.last_updated") for each in _of(values, Range)])
 
 
-def ids(values: Sequence[Value]) -> Sql:
-    return one_of("r.id", [each.code or "" for each in _of(values, Token)])
+def ids(values: Sequence[Value], name: str) -> Sql:
+    return one_of(f"{name}.id", [each.code or "" for each in _of(values, Token)])
 
 
 def any_of(terms: Sequence[Sql]) -> Sql:

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fhir_blob.search import Page, Query, SortKey
-from fhir_blob.search.conditions import Condition, Sql, all_of, any_of, condition, ids, last_updated, one_of
+from fhir_blob.search import Criterion, Page, Query, SortKey
+from fhir_blob.search.compiler import NO_SOURCE, Compiler, Row, is_own, rank, sql
+from fhir_blob.search.conditions import Sql, all_of, any_of
 from fhir_blob.search.cursors import Position, seal, unseal
 from fhir_blob.store import Reader, Version
 
@@ -76,47 +77,18 @@ class _Plan:
 
 
 def _plan(reader: Reader, query: Query) -> _Plan:
-    asked = [each for each in query.criteria if each.parameter.code not in _OWN]
-    own = tuple(_OWN[each.parameter.code](each.values) for each in query.criteria if each.parameter.code in _OWN)
-    conditions = [condition(each) for each in asked]
-    by_id = any(each.parameter.code == "_id" for each in query.criteria)
-    first = None if by_id else _likely_fewest(conditions)
-    rid = "r.rid" if first is None else "d.rid"
-    rest = tuple(_exists(each, rid, reader, query) for each in conditions if each is not first)
+    compiler = Compiler(reader)
+    asked = [each for each in query.criteria if not is_own(each)]
+    own = tuple(compiler.holds(each, query.types, Row("r.rid", "r")) for each in query.criteria if is_own(each))
+    by_id = any(isinstance(each, Criterion) and each.parameter.code == "_id" for each in query.criteria)
+    first = None if by_id else min((each for each in asked if rank(each) < NO_SOURCE), key=rank, default=None)
+    row = Row("r.rid" if first is None else "d.rid", "r")
+    rest = tuple(compiler.holds(each, query.types, row) for each in asked if each is not first)
     if first is None:
-        scope = (*_scope("r", reader.tenant, query.types), Sql("r.deleted = 0"))
-        return _Plan(Sql("resource r"), rid, False, (*scope, *rest), own, reader.tenant, reader.is_postgresql)
-    rows = _matching(first, "i.rid AS rid", "value", Sql(""), reader, query)
-    source = Sql(f"({rows.text}) d", rows.arguments)
-    return _Plan(source, rid, True, rest, own, reader.tenant, reader.is_postgresql)
-
-
-_OWN = {"_id": ids, "_lastUpdated": last_updated}
-
-
-def _likely_fewest(conditions: Sequence[Condition]) -> Condition | None:
-    return min((each for each in conditions if not each.negated), key=lambda each: each.rank, default=None)
-
-
-def _scope(name: str, tenant: str, types: tuple[str, ...]) -> tuple[Sql, ...]:
-    tenancy = Sql(f"{name}.tenant = ?", (tenant,))
-    return (tenancy, one_of(f"{name}.type", types)) if types else (tenancy,)
-
-
-def _matching(each: Condition, selected: str, index: str, more: Sql, reader: Reader, query: Query) -> Sql:
-    """The rows of a condition; SQLite is told by which index."""
-    hint = "" if reader.is_postgresql else f" INDEXED BY {each.table}_by_{index}"
-    where = all_of([*_scope("i", reader.tenant, query.types), one_of("i.param", each.params), each.where])
-    text = f"SELECT {selected} FROM {each.table} i{hint} {each.join.text} WHERE {more.text}{where.text}"
-    return Sql(text, (*each.join.arguments, *more.arguments, *where.arguments))
-
-
-def _exists(each: Condition, rid: str, reader: Reader, query: Query) -> Sql:
-    index = "value" if each.sought else "rid"
-    rows = _matching(each, "1", index, Sql(f"i.rid = {rid} AND "), reader, query)
-    # Keeps PostgreSQL from making a join of it, in an order of its own.
-    fence = " OFFSET 0" if reader.is_postgresql and rid == "d.rid" else ""
-    return Sql(f"{'NOT ' if each.negated else ''}EXISTS ({rows.text}{fence})", rows.arguments)
+        scope = (*compiler.scope("r", query.types), Sql("r.deleted = 0"))
+        return _Plan(Sql("resource r"), row.rid, False, (*scope, *rest), own, reader.tenant, reader.is_postgresql)
+    source = sql("(", compiler.source(first, query.types), ") d")
+    return _Plan(source, row.rid, True, rest, own, reader.tenant, reader.is_postgresql)
 
 
 def _page(plan: _Plan, query: Query, position: Position | None) -> Sql:

@@ -13,6 +13,7 @@ LONGEST_TEXT = 512
 LONGEST_KEY = 255
 _KEY_HEAD = LONGEST_KEY - 64
 
+_WORD = re.compile(r"\w+")
 _ID = r"[A-Za-z0-9.-]{1,64}"
 ID = re.compile(rf"{_ID}\Z")
 _LITERAL = re.compile(rf"(?:(https?://\S+)/)?([A-Z][A-Za-z]+)/({_ID})(?:/_history/({_ID}))?(?:\|(\S*))?\Z")
@@ -24,6 +25,11 @@ def fold(text: str) -> str:
         return " ".join(text.lower().split())
     parts = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     return " ".join("".join(each for each in parts if not unicodedata.combining(each)).split())
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of a text, folded, each once, in order."""
+    return tuple(dict.fromkeys(_WORD.findall(fold(text))))
 
 
 def key(text: str) -> str:

@@ -1,0 +1,262 @@
+"""Clauses as SQL, in two forms: where the search begins, and what is asked of each resource found so far.
+
+`source` is a SELECT of the rids that meet a clause; `holds` is an expression that is true of a resource
+that does. SQLite is told which index to take and in which order to join, since it has no figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from fhir_blob.fhir.definitions import definitions
+from fhir_blob.search import Chain, Clause, Compartment, Concerning, Criterion, Has, Words
+from fhir_blob.search.conditions import Condition, Sql, all_of, any_of, condition, ids, last_updated, one_of
+from fhir_blob.store import Reader
+
+# A rank beyond those of conditions: nothing to begin with.
+NO_SOURCE = 99
+OWN = {"_id": ids, "_lastUpdated": last_updated}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A resource in a statement: the expression that is its rid, and its name as a row of `resource`."""
+
+    rid: str
+    name: str
+
+
+def sql(*parts: str | Sql) -> Sql:
+    """The parts one after another."""
+    pieces = [Sql(each) if isinstance(each, str) else each for each in parts]
+    return Sql("".join(each.text for each in pieces), tuple(a for each in pieces for a in each.arguments))
+
+
+def is_own(clause: Clause) -> bool:
+    """Whether the clause is on columns of `resource` itself."""
+    return isinstance(clause, Criterion) and clause.parameter.code in OWN
+
+
+def rank(clause: Clause) -> int:
+    """The lower, the fewer resources the clause is likely to leave."""
+    match clause:
+        case Criterion():
+            return _criterion_rank(clause)
+        case Chain():
+            return 1 + max(rank(inner) for _, inner in clause.ways)
+        case Has():
+            return 1 + rank(clause.clause)
+        case Compartment():
+            return 1
+        case Words() | Concerning():
+            return NO_SOURCE
+
+
+def _criterion_rank(clause: Criterion) -> int:
+    if is_own(clause):
+        return 0 if clause.parameter.code == "_id" else NO_SOURCE
+    found = condition(clause)
+    return NO_SOURCE if found.negated else found.rank
+
+
+class Compiler:
+    """Of one statement: its names are not used twice."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._tenant, self._is_postgresql = reader.tenant, reader.is_postgresql
+        self._numbers = count()
+
+    @property
+    def join(self) -> str:
+        """SQLite keeps the order of a CROSS JOIN."""
+        return "JOIN" if self._is_postgresql else "CROSS JOIN"
+
+    def scope(self, name: str, types: Sequence[str]) -> tuple[Sql, ...]:
+        tenancy = Sql(f"{name}.tenant = ?", (self._tenant,))
+        return (tenancy, one_of(f"{name}.type", types)) if types else (tenancy,)
+
+    def source(self, clause: Clause, types: Sequence[str]) -> Sql:
+        """SELECT ... AS rid, a resource maybe more than once."""
+        if rank(clause) >= NO_SOURCE or is_own(clause):
+            return self._scanned(clause, types)
+        match clause:
+            case Criterion():
+                return self._rows(condition(clause), types, "i.rid AS rid", "value")
+            case Chain():
+                return sql(*_between(" UNION ALL ", [self._followed(clause, *way, types) for way in clause.ways]))
+            case Has():
+                return self._referred(clause, types)
+            case Compartment():
+                return self._members(clause, types)
+        raise AssertionError(clause)  # Words and Concerning are scanned for
+
+    def holds(self, clause: Clause, types: Sequence[str], row: Row) -> Sql:
+        """True of the resource `row`, which is of one of these types."""
+        match clause:
+            case Criterion():
+                return self._meets(clause, types, row)
+            case Chain():
+                return self._chain_holds(clause, row)
+            case Has():
+                return self._has_holds(clause, row)
+            case Compartment():
+                return sql(row.rid, " IN (", self._members(clause, types), ")")
+            case Words():
+                return self._words_hold(clause, row)
+            case Concerning():
+                return self._concerning_holds(clause, row)
+
+    def _name(self, letter: str) -> str:
+        return f"{letter}{next(self._numbers)}"
+
+    def _scanned(self, clause: Clause, types: Sequence[str]) -> Sql:
+        name = self._name("b")
+        where = (*self.scope(name, types), Sql(f"{name}.deleted = 0"))
+        held = self.holds(clause, types, Row(f"{name}.rid", name))
+        return sql(f"SELECT {name}.rid AS rid FROM resource {name} WHERE ", all_of([*where, held]))
+
+    def _rows(self, each: Condition, types: Sequence[str], selected: str, index: str, more: str = "") -> Sql:
+        """The rows of a condition; SQLite is told by which index."""
+        hint = "" if self._is_postgresql else f" INDEXED BY {each.table}_by_{index}"
+        if index == "value":
+            types = types or tuple(definitions().types)  # the index has them before the value
+        where = all_of([*self.scope("i", types), one_of("i.param", each.params), each.where])
+        return sql(f"SELECT {selected} FROM {each.table} i{hint} ", each.join, f" WHERE {more}", where)
+
+    def _meets(self, clause: Criterion, types: Sequence[str], row: Row) -> Sql:
+        if is_own(clause):
+            return OWN[clause.parameter.code](clause.values, row.name)
+        each = condition(clause)
+        rows = self._rows(each, types, "1", "value" if each.sought and types else "rid", f"i.rid = {row.rid} AND ")
+        # Keeps PostgreSQL from making a join of it, in an order of its own.
+        fence = " OFFSET 0" if self._is_postgresql and row.rid == "d.rid" else ""
+        return sql("NOT EXISTS (" if each.negated else "EXISTS (", rows, f"{fence})")
+
+    def _hint(self, index: str) -> str:
+        return "" if self._is_postgresql else f" INDEXED BY reference_index_by_{index}"
+
+    def _followed(self, chain: Chain, type: str, inner: Clause, types: Sequence[str]) -> Sql:
+        """What refers to the resources of that type that meet the inner clause."""
+        found, target, link = self._name("f"), self._name("t"), self._name("c")
+        where = all_of(
+            [
+                *self.scope(link, types or tuple(definitions().types)),
+                Sql(f"{link}.param = ?", (chain.parameter.code,)),
+                Sql(f"{link}.target_id = {target}.id AND {link}.url = '' AND {link}.target_type = ?", (type,)),
+            ]
+        )
+        return sql(
+            f"SELECT {link}.rid AS rid FROM (",
+            self.source(inner, (type,)),
+            f") {found} {self.join} resource {target} ON {target}.rid = {found}.rid",
+            f" {self.join} reference_index {link}{self._hint('value')} ON 1 = 1 WHERE ",
+            where,
+        )
+
+    def _chain_holds(self, chain: Chain, row: Row) -> Sql:
+        target, link = self._name("t"), self._name("c")
+        ways = [
+            all_of([Sql(f"{target}.type = ?", (type,)), self.holds(inner, (type,), Row(f"{target}.rid", target))])
+            for type, inner in chain.ways
+        ]
+        return sql(
+            f"EXISTS (SELECT 1 FROM reference_index {link}{self._hint('rid')} {self.join} resource {target}",
+            Sql(f" ON {target}.tenant = ? AND {target}.type = {link}.target_type", (self._tenant,)),
+            f" AND {target}.id = {link}.target_id AND {target}.deleted = 0 WHERE {link}.rid = {row.rid} AND ",
+            Sql(f"{link}.param = ? AND {link}.url = '' AND ", (chain.parameter.code,)),
+            any_of(ways),
+            ")",
+        )
+
+    def _referred(self, has: Has, types: Sequence[str]) -> Sql:
+        """What the sources that meet the inner clause refer to."""
+        found, target, link = self._name("f"), self._name("t"), self._name("c")
+        where = all_of([*self.scope(target, types), Sql(f"{target}.deleted = 0")])
+        return sql(
+            f"SELECT {target}.rid AS rid FROM (",
+            self.source(has.clause, (has.source,)),
+            f") {found} {self.join} reference_index {link}{self._hint('rid')} ON {link}.rid = {found}.rid",
+            Sql(f" AND {link}.param = ? AND {link}.url = ''", (has.parameter.code,)),
+            f" {self.join} resource {target} ON {target}.type = {link}.target_type AND {target}.id = {link}.target_id",
+            " WHERE ",
+            where,
+        )
+
+    def _has_holds(self, has: Has, row: Row) -> Sql:
+        this, link, source = self._name("o"), self._name("c"), self._name("s")
+        inner = self.holds(has.clause, (has.source,), Row(f"{source}.rid", source))
+        return sql(
+            f"EXISTS (SELECT 1 FROM resource {this} {self.join} reference_index {link}{self._hint('value')}",
+            Sql(f" ON {link}.tenant = ? AND {link}.type = ?", (self._tenant, has.source)),
+            Sql(f" AND {link}.param = ? AND {link}.target_id = {this}.id", (has.parameter.code,)),
+            f" AND {link}.url = '' AND {link}.target_type = {this}.type",
+            f" {self.join} resource {source} ON {source}.rid = {link}.rid WHERE {this}.rid = {row.rid} AND ",
+            inner,
+            ")",
+        )
+
+    def _members(self, compartment: Compartment, types: Sequence[str]) -> Sql:
+        """What refers to the compartment's resource by one of the members, and that resource."""
+        link, itself = self._name("c"), self._name("b")
+        members = {type: codes for type, codes in compartment.members.items() if not types or type in types}
+        named = (compartment.type, compartment.id)
+        own = sql(
+            f"SELECT {itself}.rid AS rid FROM resource {itself} WHERE ",
+            all_of(
+                [*self.scope(itself, ()), Sql(f"{itself}.type = ? AND {itself}.id = ? AND {itself}.deleted = 0", named)]
+            ),
+            " AND ",
+            one_of(f"{itself}.type", types) if types else "1 = 1",
+        )
+        if not members:
+            return own
+        by_codes: dict[tuple[str, ...], list[str]] = {}
+        for type, codes in members.items():
+            by_codes.setdefault(codes, []).append(type)
+        where = all_of(
+            [
+                *self.scope(link, tuple(members)),
+                one_of(f"{link}.param", tuple(dict.fromkeys(code for codes in by_codes for code in codes))),
+                Sql(f"{link}.target_id = ? AND {link}.url = '' AND {link}.target_type = ?", named[::-1]),
+                any_of(
+                    [
+                        all_of([one_of(f"{link}.type", of), one_of(f"{link}.param", codes)])
+                        for codes, of in by_codes.items()
+                    ]
+                ),
+            ]
+        )
+        rows = sql(f"SELECT {link}.rid AS rid FROM reference_index {link}{self._hint('value')} WHERE ", where)
+        return sql(rows, " UNION ALL ", own)
+
+    def _words_hold(self, clause: Words, row: Row) -> Sql:
+        name = self._name("w")
+        ways = [
+            all_of([Sql(f"replace({name}.words, ?, '') <> {name}.words", (f" {word} ",)) for word in words])
+            for words in clause.alternatives
+        ]
+        return sql(
+            f"EXISTS (SELECT 1 FROM text_index {name} WHERE {name}.rid = {row.rid} AND ",
+            Sql(f"{name}.param = ? AND ", (clause.parameter,)),
+            any_of(ways),
+            ")",
+        )
+
+    def _concerning_holds(self, clause: Concerning, row: Row) -> Sql:
+        name = self._name("b")
+        return sql(
+            f"(NOT EXISTS (SELECT 1 FROM resource {name} WHERE {name}.rid = {row.rid} AND ",
+            one_of(f"{name}.type", clause.types),
+            ") OR ",
+            self.holds(clause.clause, clause.types, row),
+            ")",
+        )
+
+
+def _between(mark: str, parts: Sequence[Sql]) -> list[str | Sql]:
+    found: list[str | Sql] = []
+    for each in parts:
+        found += [mark, each] if found else [each]
+    return found
