@@ -22,8 +22,9 @@ from fhir_blob.interactions.create import create
 from fhir_blob.interactions.delete import delete
 from fhir_blob.interactions.history import history
 from fhir_blob.interactions.read import read, vread
-from fhir_blob.interactions.search import search
+from fhir_blob.interactions.search import search, search_compartment
 from fhir_blob.interactions.update import update
+from fhir_blob.operations import records
 
 
 def _capabilities(request: Request, context: Context, at: dict[str, str]) -> Answer:
@@ -56,11 +57,26 @@ def _history(request: Request, context: Context, at: dict[str, str]) -> Answer:
 
 
 def _search(request: Request, context: Context, at: dict[str, str]) -> Answer:
-    return search(context, at["type"], requests.pairs(request, context.services))
+    return search(context, at.get("type"), requests.pairs(request, context.services))
+
+
+def _search_compartment(request: Request, context: Context, at: dict[str, str]) -> Answer:
+    given = requests.pairs(request, context.services)
+    return search_compartment(context, at["compartment"], at["id"], at.get("type"), given)
+
+
+def _everything(request: Request, context: Context, at: dict[str, str]) -> Answer:
+    return records.everything(context, at["id"], requests.pairs(request, context.services))
+
+
+def _docref(request: Request, context: Context, at: dict[str, str]) -> Answer:
+    return records.docref(context, requests.pairs(request, context.services))
 
 
 # URL pattern -> method -> (interaction, handler). A pattern that names a type goes before the general one.
 ROUTES: tuple[Route, ...] = (
+    ("/", {"GET": ("search-system", _search)}),
+    ("/_search", {"POST": ("search-system", _search)}),
     ("/metadata", {"GET": ("capabilities", _capabilities)}),
     ("/_history", {"GET": ("history-system", _history)}),
     *binary.ROUTES,
@@ -69,6 +85,11 @@ ROUTES: tuple[Route, ...] = (
     ("/<type>/_history", {"GET": ("history-type", _history)}),
     ("/<type>/<id>", {"GET": ("read", _read), "PUT": ("update", _update), "DELETE": ("delete", _delete)}),
     ("/<type>/<id>/_history", {"GET": ("history-instance", _history)}),
+    ("/Patient/<id>/$everything", dict.fromkeys(("GET", "POST"), ("$everything", _everything))),
+    ("/DocumentReference/$docref", dict.fromkeys(("GET", "POST"), ("$docref", _docref))),
+    ("/<compartment>/<id>/*", {"GET": ("search-compartment", _search_compartment)}),
+    ("/<compartment>/<id>/<type>", {"GET": ("search-compartment", _search_compartment)}),
+    ("/<compartment>/<id>/<type>/_search", {"POST": ("search-compartment", _search_compartment)}),
     ("/<type>/<id>/_history/<version>", {"GET": ("vread", _vread)}),
 )
 
@@ -100,10 +121,10 @@ class Router:
 
 
 def _match(parts: tuple[str, ...], given: list[str]) -> dict[str, str] | None:
-    at: dict[str, str] = {"type": parts[0]} if parts[0] == binary.TYPE else {}
+    at: dict[str, str] = {"type": parts[0]} if parts[0] in definitions().types else {}
     for part, each in zip(parts, given, strict=True):
-        if part[0] == "<":
-            if each[:1] in ("_", "$"):
+        if part[:1] == "<":
+            if each[:1] in ("_", "$", "*", ""):
                 return None  # no type, id or version begins so
             at[part[1:-1]] = each
         elif part != each:

@@ -26,4 +26,5 @@ def bundle(
 def link(base: str, path: str, pairs: Sequence[tuple[str, str]]) -> str:
     """`[base]/path?pairs`, as a client can send it back."""
     query = urlencode(pairs, safe=":,/|")
-    return f"{base}/{path}?{query}" if query else f"{base}/{path}".rstrip("/")
+    url = f"{base}/{path}" if path else base
+    return f"{url}?{query}" if query else url

@@ -1,61 +1,113 @@
-"""The search interaction: https://hl7.org/fhir/R4/http.html#search"""
+"""The search interaction, of a type, of every type and of a compartment: https://hl7.org/fhir/R4/http.html#search"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import orjson
 
+from fhir_blob.errors import NotFound, UnknownType
+from fhir_blob.fhir.definitions import definitions
 from fhir_blob.interactions import Answer, Context, outgoing
 from fhir_blob.interactions.bundles import bundle, link
-from fhir_blob.search import Page, Query
+from fhir_blob.interactions.read import current
+from fhir_blob.search import Clause, Compartment, Page, Query
+from fhir_blob.search.includes import Included, included
 from fhir_blob.search.parser import parse_query
 from fhir_blob.store import Version
 
+COMPARTMENTS = ("Patient", "Encounter", "RelatedPerson", "Practitioner", "Device")
+# More than this comes with no page, however much it refers to.
+_MOST_INCLUDED = 1000
 
-def search(context: Context, type: str, pairs: Sequence[tuple[str, str]]) -> Answer:
-    """200 with a searchset of what matches; an outcome entry names the parameters that were ignored."""
+
+def search(context: Context, type: str | None, pairs: Sequence[tuple[str, str]]) -> Answer:
+    """200 with a searchset of what matches; an outcome entry names the parameters that were ignored.
+
+    Type None searches every type, or those that `_type` names.
+    """
+    return answer(context, type or "", parsed(context, type, pairs))
+
+
+def search_compartment(
+    context: Context, name: str, id: str, type: str | None, pairs: Sequence[tuple[str, str]]
+) -> Answer:
+    """The same within a compartment: https://hl7.org/fhir/R4/compartmentdefinition.html"""
+    clause = compartment(name, id)
+    if type is not None and type != name and type not in clause.members:
+        raise NotFound(f"No {type} is in the compartment of a {name}.")
+    with context.services.store.read(context.tenant) as reader:
+        current(reader, name, id)
+    return answer(context, f"{name}/{id}/{type or '*'}", parsed(context, type, pairs, (clause,)))
+
+
+def compartment(name: str, id: str) -> Compartment:
+    """UnknownType where R4 has no such compartment."""
+    if name not in COMPARTMENTS:
+        raise UnknownType(f"R4 has no compartment of {name[:80]}; it has those of {', '.join(COMPARTMENTS)}.")
+    return Compartment(name, id, definitions().compartment(name))
+
+
+def parsed(
+    context: Context, type: str | None, pairs: Sequence[tuple[str, str]], within: Sequence[Clause] = ()
+) -> Query:
+    """The Query, as the settings and the preferences of the client have it."""
     settings = context.services.settings
-    query = parse_query(
+    is_count = context.summary == "count"
+    return parse_query(
         type,
         pairs,
         base=context.base,
         strict=context.strict,
-        default_count=0 if context.summary == "count" else settings.default_count,
-        max_count=0 if context.summary == "count" else settings.max_count,
+        default_count=0 if is_count else settings.default_count,
+        max_count=0 if is_count else settings.max_count,
+        within=within,
+        principal=context.principal.name,
     )
+
+
+def answer(context: Context, path: str, query: Query) -> Answer:
+    """200 with the page that the Query asks; `path` is that of its links."""
     with context.services.store.read(context.tenant) as reader:
         page = context.services.index.search(reader, query)
-        blobs = outgoing.blobs_of(reader, page.matches)
-    bodies = outgoing.bodies(context, page.matches, outgoing.settle(context, blobs))
-    entries = [_entry(context, version, body) for version, body in zip(page.matches, bodies, strict=True)]
-    if query.ignored:
-        entries.append(_ignored(query))
-    body = bundle(context, "searchset", total=page.total, links=_links(context, type, query, page), entries=entries)
-    return Answer(200, body, signed=True)
+        more = included(reader, query.includes, page.matches, most=_MOST_INCLUDED)
+        shown = (*page.matches, *more.versions)
+        blobs = outgoing.blobs_of(reader, shown)
+    bodies = outgoing.bodies(context, shown, outgoing.settle(context, blobs))
+    modes = ["match"] * len(page.matches) + ["include"] * len(more.versions)
+    entries = [_entry(context, *each) for each in zip(shown, bodies, modes, strict=True)]
+    warnings = list(_warnings(query, page, more))
+    if warnings:
+        entries.append(_outcome(warnings))
+    body = bundle(context, "searchset", total=page.total, links=_links(context, path, query, page), entries=entries)
+    headers = {"Warning": f'199 - "{page.behind}"'} if page.behind else {}
+    return Answer(200, body, signed=True, headers=headers)
 
 
-def _links(context: Context, type: str, query: Query, page: Page) -> dict[str, str]:
-    links = {"self": link(context.base, type, query.given)}
+def _links(context: Context, path: str, query: Query, page: Page) -> dict[str, str]:
+    links = {"self": link(context.base, path, query.given)}
     if page.cursor is not None:
         given = [pair for pair in query.given if pair[0] != "_cursor"]
-        links["next"] = link(context.base, type, [*given, ("_cursor", page.cursor)])
+        links["next"] = link(context.base, path, [*given, ("_cursor", page.cursor)])
     return links
 
 
-def _entry(context: Context, version: Version, body: bytes) -> bytes:
+def _entry(context: Context, version: Version, body: bytes, mode: str) -> bytes:
     url = f"{context.base}/{version.type}/{version.id}".encode()
-    return b'{"fullUrl":"%s","resource":%s,"search":{"mode":"match"}}' % (url, body)
+    return b'{"fullUrl":"%s","resource":%s,"search":{"mode":"%s"}}' % (url, body, mode.encode())
 
 
-def _ignored(query: Query) -> bytes:
-    issues = [
-        {
-            "severity": "warning",
-            "code": "not-supported",
-            "diagnostics": f"The search parameter {name[:80]!r} is unknown to this server and was ignored.",
-        }
-        for name in query.ignored
-    ]
+def _warnings(query: Query, page: Page, more: Included) -> Iterable[tuple[str, str]]:
+    """(issue code, sentence) of what the client may not expect."""
+    for name in query.ignored:
+        yield "not-supported", f"The search parameter {name[:80]!r} is unknown to this server and was ignored."
+    if more.cut:
+        yield "too-costly", f"More is to be included than the {_MOST_INCLUDED} resources that come with a page."
+    if page.behind:
+        yield "incomplete", page.behind
+
+
+def _outcome(warnings: Iterable[tuple[str, str]]) -> bytes:
+    issues = [{"severity": "warning", "code": code, "diagnostics": text} for code, text in warnings]
     outcome = {"resourceType": "OperationOutcome", "issue": issues}
     return orjson.dumps({"resource": outcome, "search": {"mode": "outcome"}})

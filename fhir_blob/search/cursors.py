@@ -1,4 +1,4 @@
-"""Cursors: where a page ended, sealed so that nobody but this server makes one, and only for its query."""
+"""Cursors: where a page ended, sealed: made by this server alone, good for its query and whoever asked it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_blob.errors import BadParameter
-from fhir_blob.search import Query
+from fhir_blob.search import Compartment, Query
 from fhir_blob.search.parser import RESULT_PARAMETERS
 
 _SEAL = 16
@@ -48,7 +48,11 @@ def unseal(secret: bytes, tenant: str, query: Query) -> Position | None:
     return Position(tuple(keys), rid, total)
 
 
+def _within(query: Query) -> list[str]:
+    return [f"{each.type}/{each.id}" for each in query.criteria if isinstance(each, Compartment)]
+
+
 def _mac(secret: bytes, tenant: str, query: Query, payload: bytes) -> bytes:
     asked = [pair for pair in query.given if pair[0] not in _FREE]
-    bound = json.dumps([tenant, query.types, asked]).encode()
+    bound = json.dumps([tenant, query.principal, query.types, _within(query), asked]).encode()
     return hmac.digest(secret, hashlib.sha256(bound).digest() + payload, "sha256")[:_SEAL]

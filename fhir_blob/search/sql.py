@@ -16,10 +16,8 @@ from fhir_blob.search import Criterion, Page, Query, SortKey
 from fhir_blob.search.compiler import NO_SOURCE, Compiler, Row, is_own, rank, sql
 from fhir_blob.search.conditions import Sql, all_of, any_of
 from fhir_blob.search.cursors import Position, seal, unseal
-from fhir_blob.store import Reader, Version
-
-_SELECTED = "v.type, v.id, v.version, v.last_updated, v.method, v.body, v.slots, v.seq, p.rid"
-_WIDTH = 9
+from fhir_blob.search.rows import SELECTED, WIDTH, version_of
+from fhir_blob.store import Reader
 
 
 class SqlIndex:
@@ -39,13 +37,8 @@ class SqlIndex:
         cursor = None
         if rows and not is_last:
             last = rows[-1]
-            cursor = seal(self._secret, reader.tenant, query, Position(last[_WIDTH:], last[8], total))
-        return Page(tuple(_version(row) for row in rows), total, cursor)
-
-
-def _version(row: tuple[Any, ...]) -> Version:
-    type, id, number, last_updated_at, method, body, slots, seq, rid = row[:_WIDTH]
-    return Version(type, id, number, last_updated_at, method, bytes(body), slots and bytes(slots), seq, rid)
+            cursor = seal(self._secret, reader.tenant, query, Position(last[WIDTH:], last[8], total))
+        return Page(tuple(version_of(row) for row in rows), total, cursor)
 
 
 def _rows(reader: Reader, sql: Sql) -> list[tuple[Any, ...]]:
@@ -95,7 +88,7 @@ def _page(plan: _Plan, query: Query, position: Position | None) -> Sql:
     """The rows of a page and one more; bodies are fetched for these alone."""
     found = _sorted_page(plan, query, position) if query.sort else _plain_page(plan, query, position)
     keys = "".join(f", p.k{number}" for number in range(len(query.sort)))
-    text = f"SELECT {_SELECTED}{keys} FROM ({found.text}) p {_join(plan)} resource_version v ON v.seq = p.seq"
+    text = f"SELECT {SELECTED}, p.rid{keys} FROM ({found.text}) p {_join(plan)} resource_version v ON v.seq = p.seq"
     return Sql(f"{text} ORDER BY {_order(query, 'p')}", found.arguments)
 
 
