@@ -4,6 +4,7 @@ The plan of a type is made once, of closures. Rows besides those of the paramete
  - `code:text` (string): displays and texts; `identifier:ofType` (token): type system, 'type code|value';
  - `subject:identifier` (token): the identifier in a Reference;
  - `text:more` (string): overlapping windows of a text that is too long for one row;
+ - the words of the narrative and of everything, for `_text` and `_content`;
  - `code-value$1`, `code-value$2`: the components of a composite, those of one element sharing `grp`.
 A value that nothing can be compared with still has an empty row, for `:missing`.
 Source: https://hl7.org/fhir/R4/search.html#ptypes
@@ -23,6 +24,7 @@ from fhir_blob.fhir.nodes import Pair
 from fhir_blob.fhir.paths import Path, compile_path
 from fhir_blob.search.dates import EARLIEST, LATEST, span
 from fhir_blob.search.terms import LONGEST_TEXT, fold, key, target
+from fhir_blob.search.texts import text_rows
 from fhir_blob.store import IndexEntries
 
 # R4 gives the components of this one in the wrong order.
@@ -48,7 +50,7 @@ class _Rows:
         self.number: list[tuple[Any, ...]] = []
         self.quantity: list[tuple[Any, ...]] = []
 
-    def entries(self) -> IndexEntries:
+    def entries(self) -> dict[str, list[tuple[Any, ...]]]:
         found = ((kind, getattr(self, kind)) for kind in _WRITERS)
         return {kind: list(dict.fromkeys(rows)) for kind, rows in found if rows}
 
@@ -70,7 +72,9 @@ def extract(resource: dict[str, Any], *, base: str) -> IndexEntries:
             write(rows, code, 0, value, of_type)
     for composite in composites:
         _write_composite(rows, root, *composite)
-    return rows.entries()
+    found = rows.entries()
+    words = text_rows(resource)
+    return {**found, "words": words} if words else found
 
 
 def components(parameter: SearchParameter) -> tuple[Component, ...]:

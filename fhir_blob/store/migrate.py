@@ -15,7 +15,7 @@ from fhir_blob.settings import SettingsError
 from fhir_blob.store.engine import PostgresqlDatabase, SqliteDatabase, connect
 
 # The newest file in migrations/versions, and those before it.
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 _FOLDER = Path(__file__).parent / "migrations"
 _LOCK = 4_201_734_201
 

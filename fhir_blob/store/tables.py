@@ -126,6 +126,18 @@ quantity_index = _index_table(
     by=("low", "high", "code"),
 )
 
+# The distinct words of a resource for _text and _content, folded, a blank before and after each.
+text_index = Table(
+    "text_index",
+    metadata,
+    _int("rid"),
+    _text("tenant"),
+    _text("type"),
+    _text("param"),
+    _text("words"),
+    Index("text_index_by_rid", "rid"),
+)
+
 INDEX_TABLES: dict[str, Table] = {
     "token": token_index,
     "string": string_index,
@@ -134,6 +146,7 @@ INDEX_TABLES: dict[str, Table] = {
     "date": date_index,
     "number": number_index,
     "quantity": quantity_index,
+    "words": text_index,
 }
 
 # One row for each upload of a Binary's bytes: see store.Blob.
@@ -199,6 +212,22 @@ outbox = Table(
     _int("attempts"),
     _text("error"),
     Index("outbox_due", "kind", "not_before"),
+)
+
+# Which resource an index outside the database has yet to hear of, in the order of the writes: appended
+# with each version. `state`: 0 queued, 1 sent and not yet refreshed, 2 set aside with its `error`.
+index_task = Table(
+    "index_task",
+    metadata,
+    Column("task", _serial, primary_key=True, autoincrement=True),
+    _text("tenant"),
+    _text("type"),
+    _text("id"),
+    _int("created"),
+    Column("state", Integer, nullable=False),
+    _int("lease_until"),
+    _int("attempts"),
+    _text("error"),
 )
 
 # An S3 account: `document` is its AwsAccount as JSON without the secret, `secret` is encrypted.
