@@ -74,7 +74,7 @@ def _sweep(parsed: argparse.Namespace) -> None:
     app.prepare(settings)
     services = app.wire(app.with_s3(settings))
     _wait_for(services.accounts.default, settings)
-    sweep = Sweep(services.store, services.accounts.default, services.lifecycle, settings)
+    sweep = Sweep(services.store, services.accounts, services.lifecycle, settings)
     print(sweep.run(now=services.clock(), dry_run=not parsed.erase).text())
 
 

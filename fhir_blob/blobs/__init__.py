@@ -45,6 +45,15 @@ class ObjectInfo:
     modified: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class MultipartUpload:
+    """An upload in parts that was neither completed nor aborted; begun in microseconds."""
+
+    key: str
+    id: str
+    begun: int
+
+
 class Download(Protocol):
     """An object being read: `info`, the bytes of the range asked for, `close()` when done or given up."""
 
@@ -108,6 +117,12 @@ class BlobStore(Protocol):
         """Erase the object, all its versions where the bucket keeps them; no error where it is not there."""
 
     def list(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]: ...
+
+    def multipart_uploads(self, bucket: str, prefix: str) -> Iterator[MultipartUpload]:
+        """Uploads in parts below the prefix that are not finished; where there are very many perhaps not all."""
+
+    def abort(self, bucket: str, upload: MultipartUpload) -> None:
+        """Give the upload up, and erase its parts; no error where it is not there."""
 
     def ping(self) -> None: ...
 

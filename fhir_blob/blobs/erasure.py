@@ -25,6 +25,12 @@ def give_up_pending(transaction: Transaction, settings: Settings, blob: Blob, no
     transaction.enqueue(erasing(blob, blob.pending_key, not_before=last_url + settings.upload_seconds * SECOND))
 
 
+def give_up_object(transaction: Transaction, blob: Blob, *, not_before: int, ends: bool = False) -> None:
+    """What the server wrote for the row, if it ever did."""
+    if blob.object_key:
+        transaction.enqueue(erasing(blob, blob.object_key, not_before=not_before, ends=ends))
+
+
 def erasing(blob: Blob, key: str, *, not_before: int, ends: bool = False) -> Task:
     """`ends`: with this object the row's life is over."""
     payload = {"account": blob.account, "bucket": blob.bucket, "key": key} | ({"blob": blob.id} if ends else {})

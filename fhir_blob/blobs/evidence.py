@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 
-from fhir_blob.blobs import ObjectInfo
+from fhir_blob.blobs import Download, ObjectInfo
 from fhir_blob.store import Blob
+
+VANISHED = "The uploaded bytes were gone from S3 before they were verified."
 
 
 class Digest:
@@ -21,6 +24,12 @@ class Digest:
             self._sha1.update(chunk)
             self._sha256.update(chunk)
             yield chunk
+
+    def read(self, download: Download) -> None:
+        """All of it; it is closed afterwards."""
+        with closing(download):
+            for _ in self.watch(download.chunks()):
+                pass
 
     @property
     def sha1(self) -> str:

@@ -13,10 +13,11 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterable
+from contextlib import closing
 
 from fhir_blob.blobs import OBJECTS, PENDING, Accounts, Download, ObjectInfo, SignedUrl
-from fhir_blob.blobs.erasure import SECOND, UNFINISHED, erase, erasing, give_up_pending, longest_url
-from fhir_blob.blobs.evidence import Digest, completed, mismatch
+from fhir_blob.blobs.erasure import SECOND, UNFINISHED, erase, give_up_object, give_up_pending, longest_url
+from fhir_blob.blobs.evidence import VANISHED, Digest, completed, mismatch
 from fhir_blob.errors import Conflict, FhirError, Gone, NotFound, Unprocessable
 from fhir_blob.fhir import media
 from fhir_blob.settings import Settings
@@ -96,8 +97,7 @@ class Lifecycle:
     def signed_get(self, tenant: str, blob: Blob, *, seconds: int | None = None) -> SignedUrl:
         """The URL to download from: the same inside a window, good for `get_url_seconds` at least.
 
-        A browser keeps what it gives as long as reads give that URL. Without being told so it asks anew
-        for what is young, since it goes by a tenth of its age: RFC 9111, 4.2.2.
+        A browser, which would go by a tenth of its age (RFC 9111, 4.2.2), is told to keep what it gives.
         """
         now, valid = self._window(seconds, self._settings.get_url_seconds)
         disposition = media.disposition(blob.content_type, blob.filename)
@@ -144,7 +144,7 @@ class Lifecycle:
         """The row after one look at what has been uploaded.
 
         Still pending where nothing is there; verifying where it is larger than the limit, or somebody
-        else is at it: the worker goes on with those.
+        else is at it: the worker goes on with those. Rejected where what was to be verified is gone.
         """
         blob = self._known(tenant, blob_id)
         if blob.state not in UNFINISHED or not blob.pending_key:
@@ -152,7 +152,7 @@ class Lifecycle:
         store = self._accounts.store(tenant, blob.account)
         info = store.head(blob.bucket, blob.pending_key)
         if info is None:
-            return self._known(tenant, blob_id)
+            return self._not_there(tenant, blob_id)
         if at_once_limit is not None and info.size > at_once_limit:
             return self._schedule(tenant, blob)
         leased, is_ours = self._lease(tenant, blob)
@@ -166,11 +166,8 @@ class Lifecycle:
         return bool(blob.pending_key) and store.head(blob.bucket, blob.pending_key) is not None
 
     def read_all(self, tenant: str, blob: Blob) -> bytes:
-        download = self.open(tenant, blob)
-        try:
+        with closing(self.open(tenant, blob)) as download:
             return b"".join(download.chunks())
-        finally:
-            download.close()
 
     def open(self, tenant: str, blob: Blob, *, start: int = 0, end: int | None = None) -> Download:
         """NotFound where the object is gone, though its row is there."""
@@ -191,8 +188,7 @@ class Lifecycle:
 
     def run_due(self, limit: int) -> int:
         """Do up to `limit` tasks of the outbox; how many were due."""
-        now = self._clock()
-        tasks = self._store.claim(("erase", "verify"), now=now, lease=_LEASE, limit=limit)
+        tasks = self._store.claim(("erase", "verify"), now=self._clock(), lease=_LEASE, limit=limit)
         for task in tasks:
             self._run(task)
         return len(tasks)
@@ -207,9 +203,6 @@ class Lifecycle:
             self._store.postpone(task, not_before=self._clock() + wait, error=str(error))
         else:
             self._store.finish(task)
-
-    def _run_erase(self, tenant: str, payload: dict[str, str]) -> None:
-        erase(self._store, self._accounts, tenant, payload)
 
     def _run_verify(self, tenant: str, payload: dict[str, str]) -> None:
         blob = self.complete(tenant, payload["blob"], at_once_limit=None)
@@ -266,13 +259,19 @@ class Lifecycle:
             known = transaction.blob_by_id(blob.id) or blob
             if known.state not in UNFINISHED or known.lease_until > now:
                 return known, False
-            if known.object_key:
-                transaction.enqueue(erasing(known, known.object_key, not_before=now + _LEASE))
+            give_up_object(transaction, known, not_before=now + _LEASE)
             leased = known.with_(object_key=_fresh_key(), lease_until=now + _LEASE)
             transaction.put_blob(leased)
             return leased, True
 
         return self._store.write(tenant, work)
+
+    def _not_there(self, tenant: str, blob_id: str) -> Blob:
+        """The row as it is now. What was seen once may come again as long as a URL to upload it is good."""
+        now, known = self._clock(), self._known(tenant, blob_id)
+        if known.state != "verifying" or max(known.upload_until, known.lease_until) > now:
+            return known
+        return self._commit(tenant, known, known.with_(state="rejected", reason=VANISHED))
 
     def _verify(self, tenant: str, blob: Blob, info: ObjectInfo) -> Blob:
         """Hash what is there under its ETag, copy just that, and commit; the lease is given back on failure."""
@@ -282,11 +281,7 @@ class Lifecycle:
             if download is None:
                 raise Conflict("The upload was taken away meanwhile.")
             digest = Digest()
-            try:
-                for _ in digest.watch(download.chunks()):
-                    pass
-            finally:
-                download.close()
+            digest.read(download)
             reason = mismatch(blob, info.size, digest)
             if reason:
                 return self._commit(tenant, blob, blob.with_(state="rejected", reason=reason, lease_until=0))
@@ -311,7 +306,7 @@ class Lifecycle:
             transaction.lock_binary(leased.binary_id)
             known = transaction.blob_by_id(leased.id)
             if known is None or known.state not in UNFINISHED or known.object_key != leased.object_key:
-                transaction.enqueue(erasing(leased, leased.object_key, not_before=now))
+                give_up_object(transaction, leased, not_before=now)
                 return known or leased.with_(state="deleted")
             outcome = done
             if done.state == "available" and done.version is None:
@@ -319,7 +314,7 @@ class Lifecycle:
             transaction.put_blob(outcome)
             give_up_pending(transaction, self._settings, leased, now)
             if outcome.state != "available":
-                transaction.enqueue(erasing(leased, leased.object_key, not_before=now))
+                give_up_object(transaction, leased, not_before=now)
             return outcome
 
         return self._store.write(tenant, work)
@@ -340,14 +335,13 @@ class Lifecycle:
 
     def _erase(self, transaction: Transaction, blob: Blob, *, now: int, after: int) -> None:
         transaction.put_blob(blob.with_(state="deleting"))
-        if blob.object_key:
-            transaction.enqueue(erasing(blob, blob.object_key, not_before=after, ends=True))
+        give_up_object(transaction, blob, not_before=after, ends=True)
         if blob.pending_key:
             give_up_pending(transaction, self._settings, blob, now, ends=not blob.object_key)
 
 
 _HANDLERS: dict[str, Callable[[Lifecycle, str, dict[str, str]], None]] = {
-    "erase": Lifecycle._run_erase,
+    "erase": lambda life, tenant, payload: erase(life._store, life._accounts, tenant, payload),
     "verify": Lifecycle._run_verify,
 }
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from fhir_blob.blobs import PENDING, Download, ObjectInfo, SignedUrl
+from fhir_blob.blobs import PENDING, Download, MultipartUpload, ObjectInfo, SignedUrl
 from fhir_blob.blobs.signing import Credentials, Endpoint, presign
 from fhir_blob.errors import BodyTruncated, Conflict, Unavailable
 
@@ -135,11 +136,25 @@ class S3BlobStore:
         while True:
             page = self._do("list_objects_v2", Bucket=bucket, Prefix=prefix, **token)
             for each in page.get("Contents", ()):
-                modified = int(each["LastModified"].timestamp() * 1_000_000)
-                yield ObjectInfo(each["Key"], each["Size"], each["ETag"], modified=modified)
+                yield ObjectInfo(each["Key"], each["Size"], each["ETag"], modified=_microseconds(each["LastModified"]))
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def multipart_uploads(self, bucket: str, prefix: str) -> Iterator[MultipartUpload]:
+        """The prefix is matched here, since MinIO takes it for a whole key. SeaweedFS gives no marker to go on by."""
+        markers: dict[str, str] = {}
+        while True:
+            page = self._do("list_multipart_uploads", Bucket=bucket, **markers)
+            for each in page.get("Uploads", ()):
+                if each["Key"].startswith(prefix):
+                    yield MultipartUpload(each["Key"], each["UploadId"], _microseconds(each["Initiated"]))
+            if not page.get("IsTruncated") or not page.get("NextKeyMarker"):
+                return
+            markers = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page.get("NextUploadIdMarker", "")}
+
+    def abort(self, bucket: str, upload: MultipartUpload) -> None:
+        self._do("abort_multipart_upload", but=_MISSING, Bucket=bucket, Key=upload.key, UploadId=upload.id)
 
     def ping(self) -> None:
         """The first one writes: SeaweedFS reads some seconds before it takes anything."""
@@ -305,5 +320,9 @@ def _info(key: str, found: Any) -> ObjectInfo:
         found["ETag"],
         found.get("ContentType", ""),
         found.get("VersionId", ""),
-        int(found["LastModified"].timestamp() * 1_000_000) if "LastModified" in found else 0,
+        _microseconds(found["LastModified"]) if "LastModified" in found else 0,
     )
+
+
+def _microseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1_000_000)

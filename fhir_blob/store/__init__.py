@@ -230,6 +230,9 @@ class ResourceStore(Protocol):
     ) -> tuple[tuple[str, Blob], ...]:
         """(tenant, blob) created before that time, in order of id, those with id > after."""
 
+    def blob_places(self) -> tuple[tuple[str, str, str], ...]:
+        """(tenant, account, bucket) of every row, in order, each once."""
+
     def knows_object(self, account: str, bucket: str, key: str) -> bool:
         """Whether any row of any tenant that is not deleted names the key, pending or final."""
 

@@ -58,6 +58,7 @@ _IN_STATE = Statement(
     .order_by(_b.id)
     .limit(_p("limit"))
 )
+_PLACES = Statement(select(_b.tenant, _b.account, _b.bucket).distinct().order_by(_b.tenant, _b.account, _b.bucket))
 _ACCOUNT_IN_USE = Statement(_select(_b.account == _p("account"), _b.state != "deleted").limit(1))
 _INSERT = Statement(insert(blob).values(tenant=_p("tenant"), **{name: _p(name) for name in _NAMES}))
 _UPDATE = Statement(
@@ -175,6 +176,10 @@ def _of_ids(count: int) -> Statement:
 def in_state(session: Session, state: BlobState, before: int, limit: int, after: str) -> tuple[tuple[str, Blob], ...]:
     given = {"state": state, "before": before, "after": after, "limit": limit}
     return tuple((row[0], Blob(*row[1:])) for row in session.run(_IN_STATE, given).fetchall())
+
+
+def places(session: Session) -> tuple[tuple[str, str, str], ...]:
+    return tuple((tenant, account, bucket) for tenant, account, bucket in session.run(_PLACES, {}).fetchall())
 
 
 def knows_object(session: Session, account: str, bucket: str, key: str) -> bool:

@@ -71,6 +71,10 @@ class SqlStore:
         with self._database.session() as session:
             return blob_rows.in_state(session, state, before, limit, after)
 
+    def blob_places(self) -> tuple[tuple[str, str, str], ...]:
+        with self._database.session() as session:
+            return blob_rows.places(session)
+
     def knows_object(self, account: str, bucket: str, key: str) -> bool:
         with self._database.session() as session:
             return blob_rows.knows_object(session, account, bucket, key)

@@ -61,7 +61,7 @@ def _deleted(world: World) -> list[Blob]:
 def _given_up(world: World) -> list[Blob]:
     """Never uploaded; uploaded and never completed; completed; and two objects that no row knows."""
     blobs = [world.offer(), world.uploaded(BODY), world.completed(OTHER)]
-    for key in ("pending/unknown", "objects/unknown"):
+    for key in (f"pending/{'0' * 32}", f"objects/{'0' * 32}"):
         world.objects.put("life", key, (b"x",), size=1, content_type="text/plain")
     world.clock.move(60 * HOUR)
     return blobs

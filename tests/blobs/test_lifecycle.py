@@ -13,7 +13,7 @@ from fhir_blob.blobs.lifecycle import Lifecycle
 from fhir_blob.blobs.s3 import S3BlobStore
 from fhir_blob.errors import BodyTruncated, NotFound, Unprocessable
 from tests.blobs.conftest import MakeWorld
-from tests.blobs.world import BUCKET, TENANT, OneAccount, World, replay, try_
+from tests.blobs.world import BUCKET, HOUR, TENANT, OneAccount, World, replay, try_
 
 BODY, OTHER = b"the bytes of a photo", b"quite other bytes"
 
@@ -95,6 +95,31 @@ def test_large_is_left_to_the_worker(world: World) -> None:
     assert ["verifying", "verifying"] == looks
     assert 1 == world.life.run_due(50)
     assert ("available", BODY) == (world.row(blob).state, world.body(blob))
+
+
+def test_vanished(make_world: MakeWorld) -> None:
+    """Bytes that are gone before they were verified are waited for as long as a URL may bring them; then it ends."""
+    world = make_world()
+    blobs = [world.uploaded(BODY) for _ in range(3)]
+    for blob in blobs:
+        world.life.complete(TENANT, blob.id, at_once_limit=1)
+        world.objects.delete(BUCKET, blob.pending_key)
+    last = blobs[2].with_(state="verifying", object_key="objects/of-an-attempt-that-died")
+    world.put(last)
+    url = world.life.signed_put(TENANT, blobs[1]).url
+    world.work()
+    waiting = [world.row(blob).state for blob in blobs]
+
+    replay(url, OTHER)
+    world.clock.move(3 * HOUR)
+    world.work()
+
+    rows = [world.row(blob) for blob in blobs]
+    gone = ("rejected", "The uploaded bytes were gone from S3 before they were verified.")
+    assert ["verifying"] * 3 == waiting
+    assert [gone, ("available", ""), gone] == [(row.state, row.reason) for row in rows]
+    world.settle()
+    assert (0, []) == (world.life.run_due(50), world.wrong())
 
 
 def test_next_version(world: World) -> None:

@@ -4,15 +4,41 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 
 import requests
 
 from fhir_blob.store import Blob, Transaction
 from tests.blobs.conftest import MakeWorld
 from tests.blobs.world import BUCKET, HOUR, SECOND, TENANT, World
+from tests.services.s3 import S3
 
 BODY = b"swept or not"
 LONG = 60 * HOUR
+UNKNOWN, UNKNOWN_UPLOAD = f"objects/{'0' * 32}", f"pending/{'0' * 32}"
+SECOND_BUCKET = "life-second"
+
+
+def _put(world: World, key: str, bucket: str = BUCKET) -> None:
+    world.objects.put(bucket, key, (b"x",), size=1, content_type="text/plain")
+
+
+def _begin_parts(server: S3, key: str) -> None:
+    """What a writer leaves that dies in the midst of a large object."""
+    client = server.client()
+    begun = client.create_multipart_upload(Bucket=BUCKET, Key=key)
+    client.upload_part(Bucket=BUCKET, Key=key, UploadId=begun["UploadId"], PartNumber=1, Body=b"x" * 100)
+
+
+def _open(world: World, key: str) -> Iterator[bytes]:
+    download = world.objects.open(BUCKET, key)
+    assert download is not None
+    with closing(download):
+        yield from download.chunks()
+
+
+def _parts(server: S3) -> list[str]:
+    return [each["Key"] for each in server.client().list_multipart_uploads(Bucket=BUCKET).get("Uploads", ())]
 
 
 def _refer(world: World, blob: Blob) -> None:
@@ -23,12 +49,12 @@ def test_dry_run(make_world: MakeWorld) -> None:
     """Without being told to erase it says what it would, and changes nothing: it completes no upload either."""
     world = make_world()
     never, arrived = world.offer(), world.uploaded(BODY)
-    world.objects.put(BUCKET, "objects/unknown", (b"x",), size=1, content_type="text/plain")
+    _put(world, UNKNOWN)
     before = world.keys(), world.rows()
 
     report = world.sweep(dry_run=True, ahead=LONG)
 
-    assert ((never.id,), ("objects/unknown",), False) == (report.uploads, report.objects, report.erased)
+    assert ((never.id,), (f"default/life/{UNKNOWN}",), False) == (report.uploads, report.objects, report.erased)
     assert before == (world.keys(), world.rows())
     assert "pending" == world.row(arrived).state
 
@@ -37,14 +63,14 @@ def test_erase(make_world: MakeWorld) -> None:
     """Told to erase, it takes uploads that never came and objects that no row knows, and completes what did come."""
     world = make_world()
     never, arrived, kept = world.offer(), world.uploaded(BODY), world.completed(BODY)
-    for key in ("pending/unknown", "objects/unknown"):
-        world.objects.put(BUCKET, key, (b"x",), size=1, content_type="text/plain")
+    for key in (UNKNOWN_UPLOAD, UNKNOWN):
+        _put(world, key)
     world.clock.move(LONG)
 
     report = world.sweep()
 
     world.work()
-    assert ((never.id,), ("pending/unknown", "objects/unknown"), True) == (
+    assert ((never.id,), (f"default/life/{UNKNOWN_UPLOAD}", f"default/life/{UNKNOWN}"), True) == (
         report.uploads,
         report.objects,
         report.erased,
@@ -57,11 +83,11 @@ def test_young_is_left(make_world: MakeWorld) -> None:
     """What may still be arriving is not looked at: neither rows nor objects."""
     world = make_world()
     world.offer()
-    world.objects.put(BUCKET, "objects/unknown", (b"x",), size=1, content_type="text/plain")
+    _put(world, UNKNOWN)
 
     report = world.sweep(ahead=world.settings.upload_seconds)
 
-    assert ((), (), {"objects/unknown"}) == (report.uploads, report.objects, world.keys())
+    assert ((), (), {UNKNOWN}) == (report.uploads, report.objects, world.keys())
 
 
 def test_referred_is_left(make_world: MakeWorld) -> None:
@@ -152,6 +178,81 @@ def test_many(make_world: MakeWorld) -> None:
     assert sorted(blob.id for blob in blobs) == list(report.uploads)
 
 
+def test_parts(world: World, s3: S3) -> None:
+    """What a writer that died had sent of a large object is found, and given up when told so; not what is young."""
+    key = world.completed(BODY).object_key
+    _begin_parts(s3, key)
+    expected = f"default/life/{key}"
+
+    young, dry = world.sweep(), world.sweep(dry_run=True, ahead=LONG)
+    before = _parts(s3)
+    done = world.sweep(ahead=LONG)
+
+    assert ((), (expected,), (expected,)) == (young.parts, dry.parts, done.parts)
+    assert ([key], [], BODY) == (before, _parts(s3), b"".join(_open(world, key)))
+
+
+def test_parts_of_others(world: World, s3: S3) -> None:
+    """An upload in parts whose key is not one of the server's own is left."""
+    _begin_parts(s3, "objects/scan.dcm")
+
+    report = world.sweep(ahead=LONG)
+
+    left = _parts(s3)
+    for upload in world.objects.multipart_uploads(BUCKET, "objects/"):
+        world.objects.abort(BUCKET, upload)
+    assert ((), ["objects/scan.dcm"], []) == (report.parts, left, _parts(s3))
+
+
+def test_every_bucket(world: World, s3: S3) -> None:
+    """A bucket that only a row names is looked into too; what others keep there is left, whatever its age."""
+    with closing(s3.store(SECOND_BUCKET)) as second:
+        second.ensure_bucket(())
+    kept = world.completed(BODY, account="clinic", bucket=SECOND_BUCKET)
+    world.work()
+    others = ("objects/photo.jpg", "pending/list", "0" * 32)
+    for key in (UNKNOWN, *others):
+        _put(world, key, SECOND_BUCKET)
+
+    report = world.sweep(ahead=LONG)
+
+    left = {each.key for each in world.objects.list(SECOND_BUCKET, "")}
+    for key in left:
+        world.objects.delete(SECOND_BUCKET, key)
+    assert (f"default/{SECOND_BUCKET}/{UNKNOWN}",) == report.objects
+    assert {kept.object_key, *others} == left
+
+
+def test_two_accounts_one_bucket(make_world: MakeWorld) -> None:
+    """Of a bucket that two accounts lead to, nothing is unknown that a row of either knows."""
+    world = make_world()
+    ours, theirs = world.completed(BODY), world.completed(BODY, account="clinic")
+    world.work()
+    _put(world, UNKNOWN)
+
+    report = world.sweep(ahead=LONG)
+
+    assert (f"default/life/{UNKNOWN}",) == report.objects
+    assert {ours.object_key, theirs.object_key} == world.keys()
+
+
+def test_out_of_reach(make_world: MakeWorld) -> None:
+    """An account that is away, or a bucket that is not there, is told and keeps the sweep from nothing else."""
+    world = make_world()
+    lost, never = world.offer(account="lost", bucket="any"), world.offer()
+    world.offer(account="clinic", bucket="never-made")
+    _put(world, UNKNOWN)
+
+    report = world.sweep(dry_run=True, ahead=LONG)
+
+    assert (f"default/life/{UNKNOWN}",) == report.objects
+    assert (never.id in report.uploads, lost.id in report.uploads) == (True, False)
+    assert (
+        "lost/any: AwsAccount/lost is not known.",
+        "default/never-made: The S3 account 'default' answers NoSuchBucket.",
+    ) == report.unseen
+
+
 def test_text(make_world: MakeWorld) -> None:
     """What is printed names each upload and object."""
     world = make_world()
@@ -159,5 +260,6 @@ def test_text(make_world: MakeWorld) -> None:
 
     text = world.sweep(dry_run=True, ahead=LONG).text()
 
-    expected = "uploads never completed: 1, objects unknown: 0: found, nothing erased (--erase does)"
+    counts = "uploads never completed: 1, objects unknown: 0, uploads in parts not finished: 0"
+    expected = f"{counts}: found, nothing erased (--erase does)"
     assert f"{expected}\n  upload {blob.id}" == text

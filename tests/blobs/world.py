@@ -14,7 +14,7 @@ import requests
 from fhir_blob.blobs.lifecycle import Lifecycle
 from fhir_blob.blobs.s3 import S3BlobStore
 from fhir_blob.blobs.sweep import Sweep, SweepReport
-from fhir_blob.errors import FhirError, Gone
+from fhir_blob.errors import FhirError, Gone, NotFound
 from fhir_blob.settings import Settings
 from fhir_blob.store import Blob, Transaction
 from fhir_blob.store.sql import SqlStore
@@ -40,6 +40,9 @@ CALLS = frozenset(
         "copy",
         "delete",
         "list",
+        "blob_places",
+        "multipart_uploads",
+        "abort",
     ]
 )
 
@@ -85,12 +88,14 @@ class Tapped:
 
 
 class OneAccount:
-    """Accounts with the default one alone."""
+    """Accounts with the default one alone, whatever its name; but 'lost' is not known."""
 
     def __init__(self, default: Any) -> None:
         self.default = default
 
     def store(self, tenant: str, account: str) -> Any:
+        if account == "lost":
+            raise NotFound("AwsAccount/lost is not known.")
         return self.default
 
 
@@ -111,7 +116,7 @@ class World:
 
     def sweep(self, life: Lifecycle | None = None, *, dry_run: bool = False, ahead: int = 0) -> SweepReport:
         life = life or self.life
-        return Sweep(life._store, life._accounts.default, life, self.settings).run(
+        return Sweep(life._store, life._accounts, life, self.settings).run(
             now=self.clock() + ahead * SECOND, dry_run=dry_run
         )
 

@@ -55,6 +55,16 @@ def test_the_bytes_of_a_version(store: SqlStore) -> None:
     assert not store.knows_object("default", "other", "pending/4")
 
 
+def test_places(store: SqlStore) -> None:
+    """Every bucket of every tenant is told once, those of deleted rows too."""
+    put_blobs(store, [PENDING, PENDING.with_(id="b2", state="deleted", bucket="another"), PENDING.with_(id="b3")], "u")
+    put_blobs(store, [PENDING.with_(account="clinic")])
+
+    places = store.blob_places()
+
+    assert (("t", "clinic", "bucket"), ("u", "default", "another"), ("u", "default", "bucket")) == places
+
+
 def test_references(store: SqlStore) -> None:
     """A resource refers to what its current version does."""
     store.write("t", lambda transaction: transaction.refer("Patient", "a", 1, ["x", "y"]))
