@@ -41,7 +41,8 @@ class Elasticsearch:
         kept = (line for line in options if not line.startswith("-Xlog:gc") and "HeapDumpOnOutOfMemory" not in line)
         (config / "jvm.options").write_text("".join(kept))
         (config / "elasticsearch.yml").write_text(
-            f"cluster.name: tests\nnode.name: one\npath.data: {self._folder / 'data'}\npath.logs: {self._folder / 'logs'}\n"
+            f"cluster.name: tests\nnode.name: one\npath.data: {self._folder / 'data'}\n"
+            f"path.logs: {self._folder / 'logs'}\n"
             f"network.host: 127.0.0.1\nhttp.port: {self._port}\ntransport.port: {self._transport}\n"
             "discovery.type: single-node\ncluster.routing.allocation.disk.threshold_enabled: false\n"
             "xpack.security.enabled: false\naction.auto_create_index: false\ncluster.max_shards_per_node: 5000\n"
