@@ -21,6 +21,7 @@ from fhir_blob.blobs.accounts import open_accounts
 from fhir_blob.blobs.lifecycle import Lifecycle
 from fhir_blob.blobs.seaweedfs import EmbeddedS3
 from fhir_blob.blobs.secrets import Keys
+from fhir_blob.blobs.signing import LONGEST_URL
 from fhir_blob.errors import FhirError
 from fhir_blob.interactions import Context, Services, binary
 from fhir_blob.operations import conformance
@@ -99,7 +100,19 @@ def check(settings: Settings) -> None:
         )
     if settings.max_transfers >= settings.threads:
         raise SettingsError("FHIR_BLOB_MAX_TRANSFERS has to be below FHIR_BLOB_THREADS, so that reads go on.")
+    for seconds in (settings.put_url_seconds, settings.get_url_seconds):
+        _check_lifetime(seconds, settings.url_window_seconds)
     settings.data.mkdir(parents=True, exist_ok=True)
+
+
+def _check_lifetime(seconds: int, window: int) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html"""
+    if seconds < 1 or window < 1 or seconds + window > LONGEST_URL:
+        raise SettingsError(
+            f"URLs would be good for {seconds} seconds and a window of {window}: FHIR_BLOB_PUT_URL_SECONDS,"
+            " FHIR_BLOB_GET_URL_SECONDS and FHIR_BLOB_URL_WINDOW_SECONDS take 1 or more, and the window with either of"
+            f" the others {LONGEST_URL} (7 days) at most, which is as long as S3 takes a signature."
+        )
 
 
 def _is_loopback(host: str) -> bool:

@@ -15,6 +15,8 @@ from hashlib import sha256
 from types import MappingProxyType
 from urllib.parse import quote, urlsplit
 
+# Seconds that S3 takes a signature in a query.
+LONGEST_URL = 604_800
 _NONE: Mapping[str, str] = MappingProxyType({})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from fhir_blob.blobs import SignedUrl
+from fhir_blob.blobs.signing import LONGEST_URL
 from fhir_blob.errors import BadParameter, Conflict, NotFound, Unprocessable
 from fhir_blob.fhir import codec
 from fhir_blob.interactions import Answer, Context, binary, instant, read
@@ -35,8 +36,8 @@ def complete(context: Context, id: str) -> Answer:
 
 def presigned_url(context: Context, id: str, *, upload: bool, seconds: int | None) -> Answer:
     """`$presigned-url`: Parameters with url, expires and the headers that go with it."""
-    if seconds is not None and not 1 <= seconds <= 604_800:
-        raise BadParameter(f"expiration takes 1 to 604800 seconds, not {seconds}.")
+    if seconds is not None and not 1 <= seconds <= LONGEST_URL:
+        raise BadParameter(f"expiration takes 1 to {LONGEST_URL} seconds, not {seconds}.")
     signed = _upload_url(context, id, seconds) if upload else _download_url(context, id, seconds)
     parameters: list[dict[str, Any]] = [
         {"name": "url", "valueUrl": signed.url},

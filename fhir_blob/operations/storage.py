@@ -11,6 +11,7 @@ import mimetypes
 import re
 
 from fhir_blob.blobs import RESERVED, BlobStore, SignedUrl
+from fhir_blob.blobs.signing import LONGEST_URL
 from fhir_blob.errors import BadParameter, Conflict, NotFound
 from fhir_blob.fhir.attachments import Link
 from fhir_blob.interactions import Context, incoming
@@ -18,7 +19,6 @@ from fhir_blob.interactions.delete import delete_in
 from fhir_blob.store import Blob, Transaction
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_SECONDS = 604_800
 
 
 def upload_url(context: Context, account: str, bucket: str, filename: str, seconds: int) -> SignedUrl:
@@ -106,5 +106,5 @@ def _checked(context: Context, account: str, bucket: str, filename: str) -> Blob
 
 
 def _check_seconds(seconds: int) -> None:
-    if not 1 <= seconds <= _SECONDS:
-        raise BadParameter(f"expiration takes 1 to {_SECONDS} seconds, not {seconds}.")
+    if not 1 <= seconds <= LONGEST_URL:
+        raise BadParameter(f"expiration takes 1 to {LONGEST_URL} seconds, not {seconds}.")

@@ -81,6 +81,18 @@ def test_the_photo_of_the_example(aidbox: Client, server: Server) -> None:
     assert 409 == aidbox("DELETE", f"{DOOR}/John_Smith_20250226.png").status_code
 
 
+def test_expiration(aidbox: Client) -> None:
+    """Up to seven days, which is as long as S3 takes a signature; more, nothing or no number is refused."""
+    longest = aidbox("POST", f"{DOOR}?expiration=604800", json={"filename": "long.txt"}).json()["url"]
+    refused = ["604801", "0", "-1", "1.5", "week"]
+
+    statuses = [aidbox("POST", f"{DOOR}?expiration={each}", json={"filename": "x"}).status_code for each in refused]
+
+    assert "X-Amz-Expires=604800&" in longest
+    assert [400] * len(refused) == statuses
+    assert 400 == aidbox.get(f"{DOOR}/long.txt?expiration=604801").status_code
+
+
 def test_delete(aidbox: Client) -> None:
     """The file is gone for good, and a URL comes that erases what stands under its name."""
     requests.put(aidbox("POST", DOOR, json={"filename": "gone.txt"}).json()["url"], data=b"x", timeout=60)
