@@ -138,8 +138,8 @@ class Accounts(Protocol):
     def store(self, tenant: str, account: str) -> BlobStore:
         """The account's BlobStore; NotFound for an account unknown to the tenant."""
 
-    def locate(self, tenant: str, url: str) -> ObjectKey | None:
-        """The object that a bare or presigned URL names; None where its host is no account's."""
+    def locate(self, tenant: str, url: str) -> tuple[ObjectKey, ...]:
+        """The objects that a bare or presigned URL may name: one for each account that leads there."""
 
     def put(self, tenant: str, id: str, document: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
         """Make or replace an AwsAccount: it without its secret, and whether it is new."""

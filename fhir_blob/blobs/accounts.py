@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from threading import Lock
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from fhir_blob.blobs import ObjectKey
+from fhir_blob.blobs.origins import object_at
 from fhir_blob.blobs.s3 import S3BlobStore
 from fhir_blob.blobs.secrets import Keys
 from fhir_blob.blobs.signing import Credentials, Endpoint
@@ -72,19 +72,10 @@ class S3Accounts:
                 self._made[tenant, account] = (found, made)
         return made
 
-    def locate(self, tenant: str, url: str) -> ObjectKey | None:
-        """The object that a bare or presigned URL names; None where its host is no account's."""
-        if not url.startswith(("http://", "https://")):
-            return None
-        try:
-            host, path = Endpoint.of(url, "", path_style=True).host, unquote(urlsplit(url).path)
-        except ValueError:
-            return None
-        for account, endpoint in self._endpoints(tenant):
-            found = _at(endpoint, host, path)
-            if found is not None:
-                return ObjectKey(account, *found)
-        return None
+    def locate(self, tenant: str, url: str) -> tuple[ObjectKey, ...]:
+        """The objects that a bare or presigned URL may name: one for each account that leads there."""
+        found = ((account, object_at(endpoint, url)) for account, endpoint in self._endpoints(tenant))
+        return tuple(ObjectKey(account, *at) for account, at in found if at is not None)
 
     def put(self, tenant: str, id: str, document: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
         """The AwsAccount as it is now, without its secret; and whether it is new."""
@@ -152,16 +143,6 @@ def _url(document: Mapping[str, Any]) -> str:
     """The endpoint of an AwsAccount; '' for AWS."""
     scheme = "https" if document.get("use-ssl", True) else "http"
     return f"{scheme}://{document['host']}" if document.get("host") else ""
-
-
-def _at(endpoint: Endpoint, host: str, path: str) -> tuple[str, str] | None:
-    """Bucket and key of a URL at that endpoint."""
-    own = endpoint.host
-    if host == own:
-        bucket, _, key = path.removeprefix(endpoint.path).lstrip("/").partition("/")
-        return (bucket, key) if bucket and key else None
-    bucket, key = host.removesuffix(f".{own}"), path.removeprefix(endpoint.path).lstrip("/")
-    return (bucket, key) if bucket != host and key else None
 
 
 def _check(id: str, document: Mapping[str, Any]) -> None:

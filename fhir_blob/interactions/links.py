@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from fhir_blob.blobs import ObjectKey
 from fhir_blob.fhir import attachments, codec
 from fhir_blob.fhir.attachments import Link
 from fhir_blob.interactions import Context
@@ -66,12 +67,8 @@ class Links:
         return Target(Link(binary_id, version), url, _bytes(reader, binary_id, version))
 
     def _object(self, reader: Reader, url: str) -> Target | None:
-        key = self._context.services.accounts.locate(self._context.tenant, url)
-        if key is None:
-            return None
-        blob = reader.blob_by_object_key(key.account, key.bucket, key.key) or reader.blob_by_pending_key(
-            key.account, key.bucket, key.key
-        )
+        keys = self._context.services.accounts.locate(self._context.tenant, url)
+        blob = next(filter(None, (_blob_at(reader, key) for key in keys)), None)
         if blob is None:
             return None
         bare = url.partition("?")[0] if blob.filename else f"Binary/{blob.binary_id}/_history/{blob.version or 1}"
@@ -92,6 +89,11 @@ class Links:
         for slot in attachments.decode(self._prior.slots):
             attachment = codec.parse(self._prior.body[slot.start : slot.end])
             yield Target(slot.link, attachment.get("url", ""), kept=frozenset(attachment) & _FILLED_IN)
+
+
+def _blob_at(reader: Reader, at: ObjectKey) -> Blob | None:
+    found = reader.blob_by_object_key(at.account, at.bucket, at.key)
+    return found or reader.blob_by_pending_key(at.account, at.bucket, at.key)
 
 
 def _bytes(reader: Reader, binary_id: str, version: int | None) -> tuple[Blob, ...]:
