@@ -139,6 +139,7 @@ def _wanted(request: Request) -> Wanted | None:
         ),
         negotiation.takes_fhir(accept),
         lambda size: _range(request, size),
+        (request.header("IF_RANGE") or "").strip() or None,
         request.method == "HEAD",
     )
 
@@ -146,10 +147,10 @@ def _wanted(request: Request) -> Wanted | None:
 def _range(request: Request, size: int) -> tuple[int, int] | None:
     """The one byte range asked for: https://www.rfc-editor.org/rfc/rfc9110#name-range
 
-    Several ranges, and one under a condition (If-Range), are answered with everything.
+    Several ranges are answered with everything.
     """
     given = parse_range_header(request.header("RANGE"))
-    if given is None or given.units != "bytes" or len(given.ranges) != 1 or request.header("IF_RANGE"):
+    if given is None or given.units != "bytes" or len(given.ranges) != 1:
         return None
     found = given.range_for_length(size)
     if found is None:

@@ -45,7 +45,8 @@ def respond(request: Request, context: Context, preferred: Preferences, answer: 
     headers: Headers = [*_PLAIN, *answer.headers.items()]
     version = answer.version
     if version is not None:
-        headers.append(("ETag", f'W/"{version.version}"'))
+        if "ETag" not in answer.headers:
+            headers.append(("ETag", f'W/"{version.version}"'))
         headers.append(("Last-Modified", http_date(version.last_updated // 1_000_000)))
         if answer.status == 201:
             url = f"{context.base}/{version.type}/{version.id}/_history/{version.version}"

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
 
 from fhir_blob.blobs import Download
 from fhir_blob.errors import NotAcceptable, NotFound, RangeNotSatisfiable
 from fhir_blob.fhir import codec, media
 from fhir_blob.interactions import Answer, Context, Stream, outgoing, read
-from fhir_blob.store import Blob
+from fhir_blob.store import Blob, Reader, Version
+
+_SECOND = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +23,14 @@ class Wanted:
     """What the client takes: `accepts(type)`, `fhir` where FHIR JSON will do as well.
 
     `range_of(size)` gives the first byte and the one after the last, None for everything; it raises
-    ValueError where no byte of the range is there.
+    ValueError where no byte of the range is there. `if_range` is what the client has a part of, by
+    its ETag or its date: of something else it wants everything.
     """
 
     accepts: Callable[[str], bool]
     fhir: bool
     range_of: Callable[[int], tuple[int, int] | None]
+    if_range: str | None = None
     head: bool = False
 
 
@@ -34,6 +39,7 @@ def content(context: Context, id: str, number: str | None, wanted: Wanted) -> An
     with context.services.store.read(context.tenant) as reader:
         version = read.current(reader, "Binary", id) if number is None else read.numbered(reader, "Binary", id, number)
         blobs = outgoing.blobs_of(reader, (version,))
+        is_same = wanted.if_range is None or _is_same(reader, version, wanted.if_range)
     resource = codec.parse(version.body)
     if not wanted.accepts(resource["contentType"]):
         if wanted.fhir:
@@ -49,13 +55,38 @@ def content(context: Context, id: str, number: str | None, wanted: Wanted) -> An
         200,
         version=version,
         content_type=resource["contentType"],
-        headers=_headers(resource["contentType"], blob) | ({"X-Security-Context": context_of} if context_of else {}),
+        headers=_headers(version, resource["contentType"], blob)
+        | ({"X-Security-Context": context_of} if context_of else {}),
     )
-    return _redirect(context, answer, blob) if context.attachments == "url" else _bytes(context, answer, blob, wanted)
+    if context.attachments == "url":
+        return _redirect(context, answer, blob)
+    return _bytes(context, answer, blob, wanted if is_same else replace(wanted, range_of=lambda size: None))
 
 
-def _headers(content_type: str, blob: Blob) -> dict[str, str]:
-    return {"Accept-Ranges": "bytes", "Content-Disposition": media.disposition(content_type, blob.filename)}
+def _is_same(reader: Reader, version: Version, condition: str) -> bool:
+    """Whether If-Range means these bytes: https://www.rfc-editor.org/rfc/rfc9110#name-if-range
+
+    A date does only where no version before has the same second; a weak ETag never does.
+    """
+    if condition.startswith(('"', "W/")):
+        return condition == _etag(version)
+    try:
+        second = parsedate_to_datetime(condition).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return False
+    before = reader.version("Binary", version.id, version.version - 1)
+    is_alone = before is None or before.last_updated // _SECOND < second
+    return second == version.last_updated // _SECOND and is_alone
+
+
+def _etag(version: Version) -> str:
+    """A strong one: the bytes of a version stay as they are, unlike what its FHIR form says of them."""
+    return f'"{version.version}"'
+
+
+def _headers(version: Version, content_type: str, blob: Blob) -> dict[str, str]:
+    disposition = media.disposition(content_type, blob.filename)
+    return {"ETag": _etag(version), "Accept-Ranges": "bytes", "Content-Disposition": disposition}
 
 
 def _redirect(context: Context, answer: Answer, blob: Blob) -> Answer:
