@@ -23,7 +23,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import psycopg as postgresql
 from sqlalchemy.engine import Dialect, make_url
 
-from fhir_blob.errors import Conflict, FhirError, StorageFull, Unavailable
+from fhir_blob.errors import Conflict, FhirError, StorageFull, TookTooLong, Unavailable
 from fhir_blob.settings import SettingsError
 
 _BUSY_SECONDS = 20.0
@@ -68,6 +68,10 @@ class Statement:
 
 class Retry(Exception):
     """The transaction lost against another and is to be run again."""
+
+
+class Taken(Retry):
+    """It wrote a row that another one has written already."""
 
 
 class Cursor(Protocol):
@@ -229,7 +233,7 @@ def _sqlite_error(error: sqlite3.OperationalError) -> FhirError:
     if name == "SQLITE_FULL" or (name == "SQLITE_IOERR_WRITE"):
         return StorageFull("The disk of the metadata store is full.")
     if name == "SQLITE_INTERRUPT":
-        return Unavailable("The metadata store took longer than it may.")
+        return TookTooLong("The metadata store took longer than it may.")
     return Unavailable(f"The metadata store is out of reach ({name or 'SQLite'}).")
 
 
@@ -256,12 +260,14 @@ class PostgresqlDatabase:
         """Ours in place of the driver's; Retry where the transaction lost against another."""
         from psycopg import InterfaceError, OperationalError, errors
 
-        if isinstance(error, errors.SerializationFailure | errors.DeadlockDetected | errors.UniqueViolation):
+        if isinstance(error, errors.UniqueViolation):
+            return Taken()
+        if isinstance(error, errors.SerializationFailure | errors.DeadlockDetected):
             return Retry()
         if isinstance(error, errors.DiskFull):
             return StorageFull("The disk of the metadata store is full.")
         if isinstance(error, errors.QueryCanceled | errors.LockNotAvailable | errors.IdleInTransactionSessionTimeout):
-            return Unavailable("The metadata store took longer than it may.")
+            return TookTooLong("The metadata store took longer than it may.")
         if isinstance(error, errors.ReadOnlySqlTransaction):  # a replica that has not taken over yet
             return Unavailable("The metadata store takes no writes at present.")
         if isinstance(error, OperationalError | InterfaceError):

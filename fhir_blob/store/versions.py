@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from fhir_blob.errors import Conflict
 from fhir_blob.store import HistoryPage, IndexEntries, Version
-from fhir_blob.store.engine import Session, Statement
+from fhir_blob.store.engine import Session, Statement, Taken
 from fhir_blob.store.tables import INDEX_TABLES, resource, resource_version
 
 _v, _r = resource_version.c, resource.c
@@ -68,11 +68,12 @@ def current(session: Session, tenant: str, type: str, id: str, *, lock: bool = F
     """With `lock` held against other writers. SQLite has one writer anyway.
 
     PostgreSQL locks in a statement of its own: one that joins would, after waiting for another writer,
-    find the row no more, since it checks the join against the version that it saw before.
+    find the row no more, since it checks the join against the version that it saw before. Where it finds
+    nothing to lock, what comes meanwhile is not locked, so there is nothing: to make it is tried again.
     """
     named = {"tenant": tenant, "type": type, "id": id}
-    if lock and session.database.is_postgresql:
-        session.run(_LOCK, named).fetchone()
+    if lock and session.database.is_postgresql and session.run(_LOCK, named).fetchone() is None:
+        return None
     row = session.run(_CURRENT, named).fetchone()
     return None if row is None else _version(row, rid=row[8])
 
@@ -92,19 +93,28 @@ def put(session: Session, tenant: str, new: Version, entries: IndexEntries, expe
     named = {"tenant": tenant, "type": new.type, "id": new.id}
     state = {"version": new.version, "last_updated": new.last_updated, "deleted": int(new.deleted)}
     content = {"method": new.method, "body": new.body, "slots": new.slots}
-    seq = _first(session.run(_APPEND[session.database.is_postgresql], {**named, **state, **content}).fetchone())
+    try:
+        seq = _first(session.run(_APPEND[session.database.is_postgresql], {**named, **state, **content}).fetchone())
+    except Taken as error:
+        if expected is None:
+            raise
+        raise _outrun(new) from error  # to run it again would find the same
     if expected is None:
         rid = _first(session.run(_BEGIN, {**named, **state, "seq": seq}).fetchone())
     else:
         of = {f"of_{name}": value for name, value in named.items()}
         row = session.run(_ADVANCE, {**of, **state, "seq": seq, "expected": expected}).fetchone()
         if row is None:
-            raise Conflict(f"{new.type}/{new.id} was changed by another writer meanwhile.")
+            raise _outrun(new)
         rid = row[0]
         for statement in _UNINDEX:
             session.run(statement, {"of_rid": rid})
     _index(session, tenant, new.type, rid, entries)
     return Version(new.type, new.id, new.version, new.last_updated, new.method, new.body, new.slots, seq, rid)
+
+
+def _outrun(new: Version) -> Conflict:
+    return Conflict(f"{new.type}/{new.id} was changed by another writer meanwhile.")
 
 
 def _first(row: tuple[Any, ...] | None) -> int:

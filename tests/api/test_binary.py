@@ -141,7 +141,7 @@ def test_a_range_of_what_changed_in_the_same_second(fhir: Client) -> None:
 
 
 def test_headers_of_the_bytes(fhir: Client) -> None:
-    """Strong ETag, Last-Modified, X-Security-Context, nosniff; a script is no page of ours; HEAD has the true length."""
+    """Strong ETag, Last-Modified, X-Security-Context, nosniff; a script is no page of ours; HEAD has the length."""
     made = fhir(
         "POST", "Binary", data=b"<script>", headers={"Content-Type": "text/html", "X-Security-Context": "Patient/7"}
     ).json()

@@ -59,6 +59,22 @@ def test_another_version_than_expected_is_a_conflict(store: SqlStore) -> None:
         assert 2 == reader.history("Patient", "a", count=9).total
 
 
+def test_a_version_that_is_there_is_told_at_once(store: SqlStore) -> None:
+    """A write of a version that another writer has made is not tried again and again."""
+    put(store, patient("a"))
+    put(store, patient("a", 2), 1)
+    runs: list[int] = []
+
+    def work(transaction: Transaction) -> None:
+        runs.append(1)
+        transaction.put(patient("a", 2), ENTRIES, expected=1)
+
+    with pytest.raises(Conflict):
+        store.write("t", work)
+
+    assert [1] == runs
+
+
 def test_of_many_writers_one_wins(opened: Callable[[], SqlStore]) -> None:
     """Sixteen threads over two stores replace the same version: one does, fifteen hear of a Conflict."""
     stores = opened(), opened()
