@@ -154,6 +154,12 @@ class Unavailable(FhirError):
         super().__init__(diagnostics, headers={"Retry-After": str(retry_after)})
 
 
+class TookTooLong(Unavailable):
+    """A statement or a search past its time limit."""
+
+    code = "timeout"
+
+
 class TooManyTransfers(Unavailable):
     code = "throttled"
 

@@ -40,6 +40,25 @@ class Settings:
     )
     statement_timeout: float = setting(30.0, "Seconds that a database statement may take.")
 
+    elasticsearch: str = setting(
+        "", "URLs of Elasticsearch, with commas between them, where that is to answer searches; default: the database."
+    )
+    elasticsearch_user: str = setting("", "User of Elasticsearch.")
+    elasticsearch_password: str = setting("", "Password of the user.", secret=True)
+    elasticsearch_api_key: str = setting("", "API key, in place of a user.", secret=True)
+    elasticsearch_ca: str = setting("", "File of the certificate authority of Elasticsearch.")
+    elasticsearch_timeout: float = setting(10.0, "Seconds that a search or a write there may take.")
+    index_prefix: str = setting("fhir-blob-", "What the names of all indices begin with.")
+    index_shards: int = setting(1, "Shards of each index.")
+    index_replicas: int = setting(0, "Replicas of each shard.")
+    index_consistency: str = setting(
+        "strict",
+        "strict: a search waits until Elasticsearch has what was committed when it came. relaxed: it does not.",
+        choices=("strict", "relaxed"),
+    )
+    index_wait_seconds: float = setting(5.0, "How long such a search waits; then it answers with a Warning.")
+    index_worker: bool = setting(True, "Fill Elasticsearch from the server; false where `index-worker` runs.")
+
     s3_endpoint: str = setting("", "S3 endpoint URL; empty with s3_bucket set: AWS.")
     s3_public_endpoint: str = setting("", "Endpoint in the URLs that clients get; default: s3_endpoint.")
     s3_region: str = setting("us-east-1", "S3 region.")

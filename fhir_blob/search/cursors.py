@@ -21,15 +21,19 @@ _FREE = RESULT_PARAMETERS | {"_cursor", "_count", "_total"}
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The last resource of a page: its sort keys, its rid, and the total as the first page had it."""
+    """The last resource of a page: its sort keys, its rid, and the total as the first page had it.
+
+    `pit` is the point in time of the page in an index that keeps such, '' for none.
+    """
 
     keys: tuple[Any, ...]
     rid: int
     total: int | None
+    pit: str = ""
 
 
 def seal(secret: bytes, tenant: str, query: Query, position: Position) -> str:
-    payload = json.dumps([position.total, position.rid, *position.keys], separators=(",", ":")).encode()
+    payload = json.dumps([position.pit, position.total, position.rid, *position.keys], separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(_mac(secret, tenant, query, payload) + payload).decode().rstrip("=")
 
 
@@ -44,8 +48,8 @@ def unseal(secret: bytes, tenant: str, query: Query) -> Position | None:
     payload = sealed[_SEAL:]
     if not hmac.compare_digest(sealed[:_SEAL], _mac(secret, tenant, query, payload)):
         raise BadParameter(f"_cursor={query.cursor[:100]!r} is not of this search: follow the link 'next' as it is.")
-    total, rid, *keys = json.loads(payload)
-    return Position(tuple(keys), rid, total)
+    pit, total, rid, *keys = json.loads(payload)
+    return Position(tuple(keys), rid, total, pit)
 
 
 def _within(query: Query) -> list[str]:

@@ -1,9 +1,10 @@
-"""What every SearchIndex does, on SQLite and on PostgreSQL."""
+"""What every SearchIndex does: on SQLite, on PostgreSQL and on Elasticsearch."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +14,63 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fhir_blob.errors import BadParameter
-from fhir_blob.search import Page, Query
+from fhir_blob.search import Document, ExternalIndex, Page, Query, SearchIndex
+from fhir_blob.search.elasticsearch import ElasticsearchIndex
 from fhir_blob.search.extraction import extract
 from fhir_blob.search.parser import parse_query
 from fhir_blob.search.sql import SqlIndex
-from fhir_blob.store import Transaction, Version
+from fhir_blob.settings import Settings
+from fhir_blob.store import IndexEntries, Transaction, Version
 from fhir_blob.store.sql import SqlStore, migrate, open_store
 from tests.contracts import naive
 from tests.contracts.observations import BASE, criteria, sorts, stores
 from tests.services.postgresql import fresh_database
 
-INDEX = SqlIndex(b"a secret of this test")
+SECRET = b"a secret of this test"
 TENANTS = (f"tenant{number}" for number in itertools.count())
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlStore]:
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """A store, and the index that answers for it: told of every write at once where it is another server."""
+
+    store: SqlStore
+    index: SearchIndex
+    external: ExternalIndex | None = None
+
+    def write(self, tenant: str, work: Callable[[Transaction], list[tuple[Version, IndexEntries]]]) -> None:
+        written = self.store.write(tenant, work)
+        if self.external is not None:
+            documents = [
+                Document(
+                    tenant,
+                    each.type,
+                    each.id,
+                    each.version,
+                    each.rid,
+                    each.last_updated,
+                    None if each.deleted else rows,
+                )
+                for each, rows in written
+            ]
+            assert () == self.external.write(documents)
+            self.external.refresh({each.type for each in documents})
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql", "elasticsearch"])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Indexed]:
     folder: Path = tmp_path_factory.mktemp("index")
     url = f"sqlite:///{folder / 'test.sqlite'}"
     if request.param == "postgresql":
         url = fresh_database(request.getfixturevalue("postgresql_url"))
     migrate(url)
     opened = open_store(url, statement_timeout=60)
-    yield opened
+    if request.param == "elasticsearch":
+        given = Settings(elasticsearch=request.getfixturevalue("elasticsearch_url"), index_prefix="contract-")
+        external = ElasticsearchIndex(given, SECRET)
+        yield Indexed(opened, external, external)
+    else:
+        yield Indexed(opened, SqlIndex(SECRET))
     opened.close()
 
 
@@ -44,41 +79,45 @@ def tenant() -> str:
     return next(TENANTS)
 
 
-def put(store: SqlStore, tenant: str, *resources: dict[str, Any]) -> None:
+def put(store: Indexed, tenant: str, *resources: dict[str, Any]) -> None:
     """Write each as a new resource, or as the next version where its id is there."""
 
-    def work(transaction: Transaction) -> None:
-        for resource in resources:
-            type, id = resource["resourceType"], resource["id"]
-            current = transaction.current(type, id)
-            number = current.version + 1 if current else 1
-            version = Version(type, id, number, 1_000_000 * number, "PUT", orjson.dumps(resource))
-            transaction.put(version, extract(resource, base=BASE), expected=current.version if current else None)
+    def work(transaction: Transaction) -> list[tuple[Version, IndexEntries]]:
+        return [_put(transaction, each) for each in resources]
 
     store.write(tenant, work)
 
 
-def delete(store: SqlStore, tenant: str, type: str, id: str) -> None:
+def _put(transaction: Transaction, resource: dict[str, Any]) -> tuple[Version, IndexEntries]:
+    type, id = resource["resourceType"], resource["id"]
+    current = transaction.current(type, id)
+    number = current.version + 1 if current else 1
+    version = Version(type, id, number, 1_000_000 * number, "PUT", orjson.dumps(resource))
+    entries = extract(resource, base=BASE)
+    return transaction.put(version, entries, expected=current.version if current else None), entries
+
+
+def delete(store: Indexed, tenant: str, type: str, id: str) -> None:
     version = Version(type, id, 2, 2_000_000, "DELETE", b"")
-    store.write(tenant, lambda transaction: transaction.put(version, {}, expected=1))
+    store.write(tenant, lambda transaction: [(transaction.put(version, {}, expected=1), {})])
 
 
 def query(*pairs: tuple[str, str], type: str | None = "Observation", count: int = 100) -> Query:
     return parse_query(type, pairs, base=BASE, strict=True, default_count=count, max_count=1000)
 
 
-def page(store: SqlStore, tenant: str, asked: Query) -> Page:
-    with store.read(tenant) as reader:
-        return INDEX.search(reader, asked)
+def page(store: Indexed, tenant: str, asked: Query) -> Page:
+    with store.store.read(tenant) as reader:
+        return store.index.search(reader, asked)
 
 
-def found(store: SqlStore, tenant: str, *pairs: tuple[str, str], type: str | None = "Observation") -> list[str]:
+def found(store: Indexed, tenant: str, *pairs: tuple[str, str], type: str | None = "Observation") -> list[str]:
     """The ids of all matches, page by page."""
     return [id for ids in pages(store, tenant, *pairs, type=type) for id in ids]
 
 
 def pages(
-    store: SqlStore, tenant: str, *pairs: tuple[str, str], count: int = 100, type: str | None = "Observation"
+    store: Indexed, tenant: str, *pairs: tuple[str, str], count: int = 100, type: str | None = "Observation"
 ) -> Iterator[list[str]]:
     cursor: str | None = ""
     while cursor is not None:
@@ -98,7 +137,7 @@ def observation(id: str, **content: Any) -> dict[str, Any]:
     searches=st.lists(st.tuples(st.lists(criteria, max_size=3), sorts), min_size=1, max_size=6),
     count=st.integers(1, 5),
 )
-def test_as_specified(store: SqlStore, contents: list[Any], searches: list[Any], count: int) -> None:
+def test_as_specified(store: Indexed, contents: list[Any], searches: list[Any], count: int) -> None:
     """A search gives what the specification's words give, in the same order, page by page, with its total."""
     tenant = next(TENANTS)
     resources = [observation(f"o{number}", **content) for number, content in enumerate(contents)]
@@ -114,7 +153,7 @@ def test_as_specified(store: SqlStore, contents: list[Any], searches: list[Any],
 
 
 @pytest.mark.parametrize("sort", ["", "date", "-date", "_lastUpdated", "-_lastUpdated", "-value-string,_id"])
-def test_writes_between_pages(store: SqlStore, tenant: str, sort: str) -> None:
+def test_writes_between_pages(store: Indexed, tenant: str, sort: str) -> None:
     """While others are written and deleted, nothing appears twice and nothing that stays is skipped."""
     there = [observation(f"a{number}", effectiveDateTime=f"20{10 + number % 7}") for number in range(20)]
     put(store, tenant, *there)
@@ -132,7 +171,7 @@ def test_writes_between_pages(store: SqlStore, tenant: str, sort: str) -> None:
     assert {each["id"] for each in there} <= set(seen)
 
 
-def test_updated_and_deleted(store: SqlStore, tenant: str) -> None:
+def test_updated_and_deleted(store: Indexed, tenant: str) -> None:
     """What a resource was before is not found any more, nor what is deleted."""
     put(store, tenant, observation("u", valueString="before"), observation("d", valueString="before"))
     put(store, tenant, observation("u", valueString="after"))
@@ -146,14 +185,14 @@ def test_updated_and_deleted(store: SqlStore, tenant: str) -> None:
     )
 
 
-def test_tenants(store: SqlStore, tenant: str) -> None:
+def test_tenants(store: Indexed, tenant: str) -> None:
     """Nobody finds what is another's."""
     put(store, tenant, observation("mine", valueString="x"))
 
     assert [] == found(store, next(TENANTS), ("value-string", "x"))
 
 
-def test_types(store: SqlStore, tenant: str) -> None:
+def test_types(store: Indexed, tenant: str) -> None:
     """A search is of one type, or of all by the parameters that all have."""
     meta = {"tag": [{"system": "http://t", "code": "blue"}]}
     put(store, tenant, observation("o", meta=meta), {"resourceType": "Basic", "id": "b", "meta": meta})
@@ -164,7 +203,7 @@ def test_types(store: SqlStore, tenant: str) -> None:
     )
 
 
-def test_last_updated(store: SqlStore, tenant: str) -> None:
+def test_last_updated(store: Indexed, tenant: str) -> None:
     """The time of the last version is searched by prefix and precision."""
     put(store, tenant, observation("once"), observation("twice"))
     put(store, tenant, observation("twice"))
@@ -177,7 +216,7 @@ def test_last_updated(store: SqlStore, tenant: str) -> None:
     )
 
 
-def test_identifier_of_type_and_of_reference(store: SqlStore, tenant: str) -> None:
+def test_identifier_of_type_and_of_reference(store: Indexed, tenant: str) -> None:
     """An identifier is found by its type and value, a Reference by the identifier in it."""
     identifier = {"value": "446", "type": {"coding": [{"system": "http://v2", "code": "MR"}]}}
     put(store, tenant, observation("i", identifier=[identifier], subject={"identifier": {"value": "s7"}}))
@@ -190,7 +229,7 @@ def test_identifier_of_type_and_of_reference(store: SqlStore, tenant: str) -> No
     )
 
 
-def test_versioned_references(store: SqlStore, tenant: str) -> None:
+def test_versioned_references(store: Indexed, tenant: str) -> None:
     """A reference is found with and without the version that it names."""
     put(store, tenant, observation("v", subject={"reference": "Patient/1/_history/3"}))
 
@@ -201,7 +240,7 @@ def test_versioned_references(store: SqlStore, tenant: str) -> None:
     )
 
 
-def test_long_text(store: SqlStore, tenant: str) -> None:
+def test_long_text(store: Indexed, tenant: str) -> None:
     """A text of any length is stored, and found by its beginning, by what it contains and as a whole."""
     text = " ".join(f"w{number}" for number in range(30_000))
     put(store, tenant, observation("long", valueString=text))
@@ -214,7 +253,7 @@ def test_long_text(store: SqlStore, tenant: str) -> None:
     )
 
 
-def test_many_values(store: SqlStore, tenant: str) -> None:
+def test_many_values(store: Indexed, tenant: str) -> None:
     """A thousand values are one search."""
     put(store, tenant, observation("m", subject={"reference": "Patient/7"}, valueString="q7"))
     references = ",".join(f"Patient/{number}" for number in range(1000))
@@ -228,7 +267,7 @@ def test_many_values(store: SqlStore, tenant: str) -> None:
     )
 
 
-def test_totals(store: SqlStore, tenant: str) -> None:
+def test_totals(store: Indexed, tenant: str) -> None:
     """The total counts all matches on every page, and is left out where it is not wanted."""
     put(store, tenant, *(observation(f"t{number}") for number in range(5)))
     first = page(store, tenant, query(count=2))
@@ -243,7 +282,7 @@ def test_totals(store: SqlStore, tenant: str) -> None:
     )
 
 
-def test_cursors_are_of_their_query(store: SqlStore, tenant: str) -> None:
+def test_cursors_are_of_their_query(store: Indexed, tenant: str) -> None:
     """A cursor that was changed, or comes from another search or tenant, is refused."""
     put(store, tenant, *(observation(f"c{number}") for number in range(5)))
     cursor = page(store, tenant, query(("status", "final"), count=2)).cursor or ""
@@ -260,7 +299,7 @@ def test_cursors_are_of_their_query(store: SqlStore, tenant: str) -> None:
             page(store, of_tenant, each)
 
 
-def test_match_is_the_stored_version(store: SqlStore, tenant: str) -> None:
+def test_match_is_the_stored_version(store: Indexed, tenant: str) -> None:
     """A match comes with its body as it was stored."""
     resource = observation("body", valueString="as it is")
     put(store, tenant, resource)
@@ -289,7 +328,7 @@ def test_match_is_the_stored_version(store: SqlStore, tenant: str) -> None:
         ("1e2", ["100"]),
     ],
 )
-def test_precision_of_numbers(store: SqlStore, tenant: str, text: str, ids: list[str]) -> None:
+def test_precision_of_numbers(store: Indexed, tenant: str, text: str, ids: list[str]) -> None:
     """5.4 is what rounds to it, and more or less than 5.4 is measured from it exactly."""
     numbers = ("5.34", "5.35", "5.4", "5.45", "100")
     put(store, tenant, *(observation(each, valueQuantity={"value": float(each)}) for each in numbers))
@@ -297,7 +336,7 @@ def test_precision_of_numbers(store: SqlStore, tenant: str, text: str, ids: list
     assert ids == found(store, tenant, ("value-quantity", text))
 
 
-def test_composites_are_of_one_element(store: SqlStore, tenant: str) -> None:
+def test_composites_are_of_one_element(store: Indexed, tenant: str) -> None:
     """Code and quantity of a composite belong to the same component."""
     parts = [
         {"code": {"coding": [{"code": code}]}, "valueQuantity": {"value": value}}
@@ -324,12 +363,14 @@ class Recording:
         return found
 
 
-def test_sqlite_seeks(store: SqlStore, tenant: str) -> None:
+def test_sqlite_seeks(store: Indexed, tenant: str) -> None:
     """A search by patient, category and date is one statement that looks up rows by index and reads no whole table."""
     asked = query(("patient", "1"), ("category", "a"), ("date", "ge2013"), ("_sort", "-date"), type="DocumentReference")
-    with store.read(tenant) as reader:
+    if store.external is not None:
+        pytest.skip("Elasticsearch finds by indexes alone")
+    with store.store.read(tenant) as reader:
         recording = Recording(reader)
-        INDEX.search(recording, asked)  # type: ignore[arg-type]
+        store.index.search(recording, asked)  # type: ignore[arg-type]
         statement, parameters = recording.statements[0]
         steps = [] if reader.is_postgresql else reader.rows(f"EXPLAIN QUERY PLAN {statement}", parameters)
 

@@ -1,0 +1,302 @@
+"""Clauses as queries of Elasticsearch, which mean what conditions.py and compiler.py mean in SQL.
+
+Elasticsearch joins nothing: what stands behind a chain or `_has` is looked up first, by the resolver.
+Source: https://www.elastic.co/guide/en/elasticsearch/reference/8.19/query-dsl.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from fhir_blob.search import (
+    Chain,
+    Clause,
+    Compartment,
+    Composite,
+    Concerning,
+    Criterion,
+    Has,
+    Missing,
+    Range,
+    Reference,
+    SortKey,
+    String,
+    Token,
+    Uri,
+    Value,
+    Words,
+)
+from fhir_blob.search.extraction import components
+from fhir_blob.search.mapping import MARK, field, part, reference_keys
+from fhir_blob.search.terms import LONGEST_TEXT, fold, key, key_prefix
+
+Dsl = dict[str, Any]
+_V = TypeVar("_V")
+_GRAM = 3
+_NOTHING: Dsl = {"match_none": {}}
+
+
+class Resolver(Protocol):
+    def meeting(self, type: str, clause: Clause) -> Sequence[str]:
+        """'Type/id' of every resource of the type that meets the clause; BadParameter where those are too many."""
+
+    def referred(self, source: str, param: str, clause: Clause) -> Sequence[str]:
+        """'Type/id' of what the sources that meet the clause refer to by the parameter."""
+
+
+def compiled(clause: Clause, resolver: Resolver) -> Dsl:
+    match clause:
+        case Criterion():
+            return _criterion(clause)
+        case Chain():
+            code = field("reference", clause.parameter.code)
+            found = [each for type, inner in clause.ways for each in resolver.meeting(type, inner)]
+            return {"terms": {f"{code}.local": found}}
+        case Has():
+            return _named(resolver.referred(clause.source, clause.parameter.code, clause.clause))
+        case Compartment():
+            return _compartment(clause)
+        case Words():
+            name = f"words.{clause.parameter}"
+            return any_of([all_of([{"term": {name: key(word)}} for word in words]) for words in clause.alternatives])
+        case Concerning():
+            other = negated({"terms": {"type": list(clause.types)}})
+            return any_of([other, compiled(clause.clause, resolver)])
+
+
+def any_of(queries: Sequence[Dsl]) -> Dsl:
+    return queries[0] if len(queries) == 1 else {"bool": {"should": list(queries), "minimum_should_match": 1}}
+
+
+def all_of(queries: Sequence[Dsl]) -> Dsl:
+    return queries[0] if len(queries) == 1 else {"bool": {"filter": list(queries)}}
+
+
+def negated(query: Dsl) -> Dsl:
+    return {"bool": {"must_not": [query]}}
+
+
+def _named(references: Sequence[str]) -> Dsl:
+    by_type: dict[str, list[str]] = {}
+    for each in references:
+        type, _, id = each.partition("/")
+        by_type.setdefault(type, []).append(id)
+    ways = [all_of([{"term": {"type": type}}, {"terms": {"id": ids}}]) for type, ids in by_type.items()]
+    return any_of(ways) if ways else _NOTHING
+
+
+def _compartment(clause: Compartment) -> Dsl:
+    target = f"{clause.type}/{clause.id}"
+    codes = dict.fromkeys(code for each in clause.members.values() for code in each)
+    ways: list[Dsl] = [_named([target])]
+    for code in codes:
+        types = [type for type, each in clause.members.items() if code in each]
+        refers = {"term": {f"{field('reference', code)}.local": target}}
+        ways.append(all_of([{"terms": {"type": types}}, refers]))
+    return any_of(ways)
+
+
+def _criterion(criterion: Criterion) -> Dsl:
+    parameter, modifier, values = criterion.parameter, criterion.modifier, criterion.values
+    if parameter.code == "_id":
+        return {"terms": {"id": [each.code or "" for each in _of(values, Token)]}}
+    if parameter.code == "_lastUpdated":
+        return any_of([_moment(each) for each in _of(values, Range)])
+    if isinstance(values[0], Missing):
+        code = f"{parameter.code}$1" if parameter.type == "composite" else parameter.code
+        present: Dsl = {"term": {"present": code}}
+        return negated(present) if values[0].missing else present
+    if parameter.type == "composite":
+        return _composite(criterion)
+    if modifier in ("identifier", "ofType"):
+        return _tokens(field("token", f"{parameter.code}:{modifier}"), _of(values, Token))
+    if modifier == "text":
+        return _strings(field("string", f"{parameter.code}:text"), _of(values, String), None)
+    name = field(parameter.type, parameter.code)
+    if parameter.type == "string":
+        return _strings(name, _of(values, String), modifier)
+    if parameter.type == "token":
+        found = _tokens(name, _of(values, Token))
+        return negated(found) if modifier == "not" else found
+    if parameter.type == "reference":
+        return {"terms": {f"{name}.key": [_reference_key(each) for each in _of(values, Reference)]}}
+    if parameter.type == "uri":
+        return _uris(f"{name}.value", _of(values, Uri), modifier)
+    ranges = [_term(each, name) for each in _of(values, Range)]
+    if parameter.type != "quantity":
+        return any_of(ranges)
+    inner = any_of([_term(each, f"{name}.each") for each in _of(values, Range)])
+    return {"nested": {"path": f"{name}.each", "query": inner}}
+
+
+def _of(values: Sequence[Value], kind: type[_V]) -> list[_V]:
+    return [each for each in values if isinstance(each, kind)]
+
+
+def _composite(criterion: Criterion) -> Dsl:
+    name = field("composite", criterion.parameter.code)
+    numbers = range(1, len(components(criterion.parameter)) + 1)
+    ways = [
+        all_of([_term(value, f"{name}.{part(number)}") for number, value in zip(numbers, each.parts, strict=True)])
+        for each in _of(criterion.values, Composite)
+    ]
+    return {"nested": {"path": name, "query": any_of(ways)}}
+
+
+def _term(value: Value, name: str) -> Dsl:
+    """One value in the fields under that name."""
+    if isinstance(value, Token):
+        return _tokens(name, [value])
+    if isinstance(value, Reference):
+        return {"term": {f"{name}.key": _reference_key(value)}}
+    if isinstance(value, String):
+        return _strings(name, [value], None)
+    if isinstance(value, Uri):
+        return {"term": {f"{name}.value": key(value.value)}}
+    assert isinstance(value, Range)  # composites have no composites in them
+    if isinstance(value.low, int):
+        return _compared(_DATES, value, f"{name}.span")
+    return _number(value, name)
+
+
+def _tokens(name: str, tokens: Sequence[Token]) -> Dsl:
+    codes = [each.code for each in tokens if each.system is None]
+    systems = [each.system for each in tokens if each.code is None and each.system is not None]
+    pairs = [f"{each.system}{MARK}{each.code}" for each in tokens if None not in (each.system, each.code)]
+    given = (("code", codes), ("system", systems), ("pair", pairs))
+    return any_of([{"terms": {f"{name}.{each}": found}} for each, found in given if found])
+
+
+def _reference_key(reference: Reference) -> str:
+    return reference_keys(reference.type, reference.id, reference.url, reference.version)
+
+
+def _uris(name: str, uris: Sequence[Uri], modifier: str | None) -> Dsl:
+    equal: Dsl = {"terms": {name: [key(each.value) for each in uris]}}
+    if modifier != "below":
+        return equal
+    inner = (each.value if each.value.endswith("/") else f"{each.value}/" for each in uris)
+    return any_of([equal, *({"prefix": {name: key_prefix(each)}} for each in inner)])
+
+
+def _strings(name: str, strings: Sequence[String], modifier: str | None) -> Dsl:
+    if modifier == "exact":
+        both = [
+            all_of(
+                [
+                    {"term": {f"{name}.value": fold(each.text)[:LONGEST_TEXT]}},
+                    {"term": {f"{name}.exact": key(each.text)}},
+                ]
+            )
+            for each in strings
+        ]
+        return any_of(both)
+    if modifier == "contains":
+        return any_of([_contains(name, fold(each.text)[: LONGEST_TEXT // 2]) for each in strings])
+    return any_of([_begins(f"{name}.value", fold(each.text)[:LONGEST_TEXT]) for each in strings])
+
+
+def _begins(name: str, text: str) -> Dsl:
+    return {"prefix": {name: text}} if text else {"exists": {"field": name}}
+
+
+def _contains(name: str, text: str) -> Dsl:
+    """Three letters one after another at a time; what is shorter is looked for in every value."""
+    if not text:
+        return {"exists": {"field": f"{name}.value"}}
+    if len(text) >= _GRAM:
+        return {"match_phrase": {f"{name}.grams": text}}
+    escaped = "".join(f"\\{each}" if each in "*?\\" else each for each in text)
+    return any_of([{"wildcard": {f"{name}.{each}": f"*{escaped}*"}} for each in ("value", "more")])
+
+
+# By prefix, what the span of a row has to do with ends of the search's span; any of them. The ends of
+# dates are half-open, a row's number is closed. (relation, bound, end of the search, what is added)
+_DATES: Mapping[str, tuple[tuple[str, dict[str, tuple[str, int]]], ...]] = {
+    "eq": (("within", {"gte": ("low", 0), "lte": ("high", -1)}),),
+    "ne": (("intersects", {"lte": ("low", -1)}), ("intersects", {"gte": ("high", 0)})),
+    "gt": (("intersects", {"gte": ("high", 0)}),),
+    "lt": (("intersects", {"lte": ("low", -1)}),),
+    "ge": (("intersects", {"gte": ("high", 0)}), ("within", {"gte": ("low", 0)})),
+    "le": (("intersects", {"lte": ("low", -1)}), ("within", {"lte": ("high", -1)})),
+    "sa": (("within", {"gte": ("high", 0)}),),
+    "eb": (("within", {"lte": ("low", -1)}),),
+    "ap": (("intersects", {"gte": ("low", 0), "lte": ("high", -1)}),),
+}
+_NUMBERS: Mapping[str, tuple[tuple[str, dict[str, tuple[str, int]]], ...]] = {
+    "eq": (("within", {"gte": ("low", 0), "lt": ("high", 0)}),),
+    "ne": (("intersects", {"lt": ("low", 0)}), ("intersects", {"gte": ("high", 0)})),
+    "gt": (("intersects", {"gt": ("value", 0)}),),
+    "lt": (("intersects", {"lt": ("value", 0)}),),
+    "ge": (("intersects", {"gte": ("value", 0)}),),
+    "le": (("intersects", {"lte": ("value", 0)}),),
+    "sa": (("within", {"gte": ("high", 0)}),),
+    "eb": (("within", {"lt": ("low", 0)}),),
+    "ap": (("intersects", {"gte": ("low", 0), "lte": ("high", 0)}),),
+}
+
+
+def _compared(table: Mapping[str, Any], value: Range, name: str) -> Dsl:
+    ways = [{"range": {name: {"relation": relation, **_ends(value, ends)}}} for relation, ends in table[value.prefix]]
+    return any_of(ways)
+
+
+def _ends(value: Range, ends: Mapping[str, tuple[str, int]]) -> dict[str, float]:
+    return {bound: getattr(value, end) + more for bound, (end, more) in ends.items()}
+
+
+_MOMENTS: Mapping[str, Callable[[Range], dict[str, float]]] = {
+    "eq": lambda value: {"gte": value.low, "lt": value.high},
+    "gt": lambda value: {"gte": value.high},
+    "lt": lambda value: {"lt": value.low},
+    "ge": lambda value: {"gte": value.low},
+    "le": lambda value: {"lt": value.high},
+    "sa": lambda value: {"gte": value.high},
+    "eb": lambda value: {"lt": value.low},
+    "ap": lambda value: {"gte": value.low, "lt": value.high},
+}
+
+
+def _moment(value: Range) -> Dsl:
+    if value.prefix == "ne":
+        return negated({"range": {"last_updated": _MOMENTS["eq"](value)}})
+    return {"range": {"last_updated": _MOMENTS[value.prefix](value)}}
+
+
+def _number(value: Range, name: str) -> Dsl:
+    found = [_compared(_NUMBERS, value, f"{name}.span")]
+    if value.system is not None:
+        found.append({"term": {f"{name}.system": value.system}})
+    if value.code is not None:
+        names = ("code",) if value.system else ("code", "unit")
+        found.append(any_of([{"term": {f"{name}.{each}": value.code}} for each in names]))
+    return all_of(found)
+
+
+_SORTED = {
+    "token": ("code", "keyword"),
+    "string": ("value", "keyword"),
+    "reference": ("sort", "keyword"),
+    "uri": ("value", "keyword"),
+    "date": ("low", "long"),
+    "number": ("low", "double"),
+    "quantity": ("low", "double"),
+}
+
+
+def sort(keys: Sequence[SortKey]) -> list[Dsl]:
+    """Of several values the least when ascending, the greatest when descending; ties by rid."""
+    found = [_sort_key(each) for each in keys]
+    return [*found, {"rid": {"order": "desc" if keys and keys[-1].descending else "asc"}}]
+
+
+def _sort_key(sort_key: SortKey) -> Dsl:
+    order = {"order": "desc" if sort_key.descending else "asc"}
+    code, kind = sort_key.parameter.code, sort_key.parameter.type
+    if code in ("_id", "_lastUpdated"):
+        return {"id" if code == "_id" else "last_updated": order}
+    name, of_type = _SORTED[kind]
+    mode = {"mode": "max" if sort_key.descending else "min"}
+    absent = {"missing": "_last", "unmapped_type": of_type}
+    return {f"{field(kind, code)}.{name}": {**order, **mode, **absent}}

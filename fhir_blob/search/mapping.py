@@ -1,0 +1,237 @@
+"""A resource type as an Elasticsearch index: its mapping, and the document of a resource.
+
+The fields of a search parameter are those of its value type, and hold what the rows of the SQL index
+hold, so that a query means the same in both. `dynamic: strict`: a field that no parameter asks for is
+refused. Source: https://www.elastic.co/guide/en/elasticsearch/reference/8.19/mapping.html
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from fhir_blob.fhir.definitions import SearchParameter, definitions
+from fhir_blob.search import Document
+from fhir_blob.search.extraction import components
+from fhir_blob.search.terms import key
+
+# Between the parts of a key; it stands in no text that FHIR allows.
+MARK = "\x1f"
+# For an end that is open, where a document sorts by it.
+_FAR = 1.7976931348623157e308
+_MOST_FIELDS = 10_000
+
+_KEYWORD = {"type": "keyword"}
+_LONG = {"type": "long"}
+_DOUBLE = {"type": "double"}
+_TOKEN = {"code": _KEYWORD, "system": _KEYWORD, "pair": _KEYWORD}
+_STRING = {"value": _KEYWORD, "exact": _KEYWORD, "more": _KEYWORD, "grams": {"type": "text", "analyzer": "grams"}}
+_REFERENCE = {"key": _KEYWORD, "local": _KEYWORD, "sort": _KEYWORD}
+_QUANTITY = {"span": {"type": "double_range"}, "system": _KEYWORD, "code": _KEYWORD, "unit": _KEYWORD}
+_FIELDS: Mapping[str, Mapping[str, Any]] = {
+    "token": _TOKEN,
+    "string": _STRING,
+    "reference": _REFERENCE,
+    "uri": {"value": _KEYWORD},
+    "date": {"span": {"type": "long_range"}, "low": _LONG},
+    "number": {"span": {"type": "double_range"}, "low": _DOUBLE},
+    "quantity": {"each": {"type": "nested", "properties": _QUANTITY}, "low": _DOUBLE},
+}
+# Rows beside those of the parameter itself: see extraction.
+_BESIDE = {
+    "token": (("text", "string"), ("ofType", "token")),
+    "reference": (("text", "string"), ("identifier", "token")),
+}
+_OWN = {
+    "tenant": _KEYWORD,
+    "type": _KEYWORD,
+    "id": _KEYWORD,
+    "rid": _LONG,
+    "version": _LONG,
+    "last_updated": _LONG,
+    "present": _KEYWORD,
+    "words": {"properties": {"_text": _KEYWORD, "_content": _KEYWORD}},
+}
+
+
+def settings(shards: int, replicas: int) -> dict[str, Any]:
+    """The settings of an index. The indexer refreshes; a deletion is remembered for an hour, so that a
+    write that it overtook brings nothing back."""
+    grams = {"type": "ngram", "min_gram": 3, "max_gram": 3}
+    return {
+        "number_of_shards": shards,
+        "number_of_replicas": replicas,
+        "refresh_interval": "-1",
+        "gc_deletes": "1h",
+        "mapping.total_fields.limit": _MOST_FIELDS,
+        "mapping.nested_fields.limit": 500,
+        "analysis": {"tokenizer": {"grams": grams}, "analyzer": {"grams": {"tokenizer": "grams"}}},
+    }
+
+
+def mapping(type: str) -> dict[str, Any]:
+    """The mapping of a resource type, from its search parameters."""
+    fields: dict[str, Any] = dict(_OWN)
+    for parameter in definitions().search_parameters(type).values():
+        if parameter.code in ("_id", "_lastUpdated") or parameter.type not in (*_FIELDS, "composite"):
+            continue
+        if parameter.type == "composite":
+            fields[field("composite", parameter.code)] = {"type": "nested", "properties": _parts(parameter)}
+            continue
+        fields[field(parameter.type, parameter.code)] = {"properties": _FIELDS[parameter.type]}
+        for suffix, kind in _BESIDE.get(parameter.type, ()):
+            fields[field(kind, f"{parameter.code}:{suffix}")] = {"properties": _FIELDS[kind]}
+    return {"dynamic": "strict", "_source": {"enabled": False}, "properties": fields}
+
+
+def field(kind: str, param: str) -> str:
+    return f"{kind}_{param}"
+
+
+def _parts(parameter: SearchParameter) -> dict[str, Any]:
+    parts = components(parameter)
+    return {part(number): {"properties": _PART_FIELDS[each.type]} for number, each in enumerate(parts, 1)}
+
+
+def part(number: int) -> str:
+    """The field of a composite's component, counted from 1."""
+    return f"part{number}"
+
+
+_PART_FIELDS: Mapping[str, Mapping[str, Any]] = {**_FIELDS, "quantity": _QUANTITY}
+
+
+def source(document: Document) -> dict[str, Any]:
+    """What is indexed of a resource that is there."""
+    found: dict[str, Any] = {
+        "tenant": document.tenant,
+        "type": document.type,
+        "id": document.id,
+        "rid": document.rid,
+        "version": document.version,
+        "last_updated": document.last_updated,
+    }
+    present: dict[str, None] = {}
+    groups: dict[tuple[str, int], dict[str, dict[str, Any]]] = {}
+    for kind, rows in (document.entries or {}).items():
+        if kind == "words":
+            found["words"] = {param: [key(word) for word in words.split()] for param, words in rows}
+            continue
+        for param, group, *values in rows:
+            present[param] = None
+            code, is_part, number = param.partition("$")
+            if is_part and ":" in number:
+                continue  # no query asks for the texts of a component
+            if is_part:
+                parts = groups.setdefault((code, group), {})
+                _PART_WRITERS[kind](parts.setdefault(part(int(number)), {}), values)
+            else:
+                name = param.removesuffix(":more")
+                _WRITERS[kind](found.setdefault(field(kind, name), {}), values, param != name)
+    for (code, _), parts in groups.items():
+        found.setdefault(field("composite", code), []).append(parts)
+    found["present"] = list(present)
+    return found
+
+
+def reference_keys(type: str | None, id: str, url: str, version: str = "") -> str:
+    """A reference as one key: with or without its type, with or without a version."""
+    return MARK.join(("?" if type is None else f"={type}", id, url, version))
+
+
+def _add(fields: dict[str, Any], name: str, value: Any) -> None:
+    fields.setdefault(name, []).append(value)
+
+
+def _token(fields: dict[str, Any], values: Sequence[Any]) -> None:
+    system, code = values
+    if system:
+        _add(fields, "system", system)
+    if code:
+        _add(fields, "code", code)
+        _add(fields, "pair", f"{system}{MARK}{code}")
+
+
+def _string(fields: dict[str, Any], values: Sequence[Any], is_more: bool) -> None:
+    value, exact = values
+    _add(fields, "grams", value)
+    if is_more:
+        _add(fields, "more", value)
+    else:
+        _add(fields, "value", value)
+        _add(fields, "exact", key(exact))
+
+
+def _reference(fields: dict[str, Any], values: Sequence[Any]) -> None:
+    type, id, version, url = values
+    if not id and not url:
+        return
+    for given in dict.fromkeys((version, "")):
+        _add(fields, "key", reference_keys(None, id, url, given))
+        _add(fields, "key", reference_keys(type, id, url, given))
+    _add(fields, "sort", id or url)
+    if id and not url:
+        _add(fields, "local", f"{type}/{id}")
+
+
+def _uri(fields: dict[str, Any], values: Sequence[Any]) -> None:
+    _add(fields, "value", values[0])
+
+
+def _date(fields: dict[str, Any], values: Sequence[Any]) -> None:
+    low, high = values
+    _add(fields, "span", {"gte": low, "lte": max(low, high - 1)})
+    _add(fields, "low", low)
+
+
+def _span(low: float, high: float) -> dict[str, float]:
+    """A closed span; an end that is infinite is left out."""
+    ends = {"gte": low, "lte": high}
+    return {name: end for name, end in ends.items() if math.isfinite(end)}
+
+
+def _number(fields: dict[str, Any], values: Sequence[Any]) -> None:
+    low, high = values
+    _add(fields, "span", _span(low, high))
+    _add(fields, "low", max(low, -_FAR))
+
+
+def _quantity_part(fields: dict[str, Any], values: Sequence[Any]) -> None:
+    system, code, unit, low, high = values
+    _add(fields, "span", _span(low, high))
+    for name, value in (("system", system), ("code", code), ("unit", unit)):
+        _add(fields, name, value)
+
+
+def _quantity(fields: dict[str, Any], values: Sequence[Any]) -> None:
+    each: dict[str, Any] = {}
+    _quantity_part(each, values)
+    _add(fields, "each", each)
+    _add(fields, "low", max(values[3], -_FAR))
+
+
+_PART_WRITERS: Mapping[str, Callable[[dict[str, Any], Sequence[Any]], None]] = {
+    "token": _token,
+    "string": lambda fields, values: _string(fields, values, False),
+    "reference": _reference,
+    "uri": _uri,
+    "date": _date,
+    "number": _number,
+    "quantity": _quantity_part,
+}
+
+
+def _always(write: Callable[[dict[str, Any], Sequence[Any]], None]) -> Callable[..., None]:
+    return lambda fields, values, is_more: write(fields, values)
+
+
+_WRITERS: Mapping[str, Callable[[dict[str, Any], Sequence[Any], bool], None]] = {
+    "token": _always(_token),
+    "string": _string,
+    "reference": _always(_reference),
+    "uri": _always(_uri),
+    "date": _always(_date),
+    "number": _always(_number),
+    "quantity": _always(_quantity),
+}
