@@ -20,6 +20,7 @@ def history(context: Context, type: str | None, id: str | None, pairs: Sequence[
     """200 with versions, newest first. `_since`, `_at`, `_count`; NotFound for an id never used."""
     given = {name: value for name, value in pairs if name in ("_since", "_at", "_count", "_cursor")}
     count = _count(context, given.get("_count"))
+    before, total = _cursor(given["_cursor"]) if "_cursor" in given else (None, None)
     with context.services.store.read(context.tenant) as reader:
         if type and id and reader.current(type, id) is None:
             raise NotFound(f"{type}/{id[:80]} is not known.")
@@ -28,7 +29,8 @@ def history(context: Context, type: str | None, id: str | None, pairs: Sequence[
             id,
             since=parse_period("_since", given["_since"])[0] if "_since" in given else None,
             at=parse_period("_at", given["_at"]) if "_at" in given else None,
-            before_seq=_whole("_cursor", given["_cursor"]) if "_cursor" in given else None,
+            before_seq=before,
+            total=total,
             count=count + 1,
         )
         shown = page.versions[:count]
@@ -36,7 +38,7 @@ def history(context: Context, type: str | None, id: str | None, pairs: Sequence[
     path = "/".join(part for part in (type, id, "_history") if part)
     links = {"self": link(context.base, path, list(given.items()))}
     if len(page.versions) > count > 0:
-        links["next"] = link(context.base, path, [*({**given, "_cursor": str(shown[-1].seq)}).items()])
+        links["next"] = link(context.base, path, [*{**given, "_cursor": f"{shown[-1].seq}-{page.total}"}.items()])
     bodies = outgoing.bodies(context, shown, outgoing.settle(context, blobs))
     entries = [_entry(context, version, body) for version, body in zip(shown, bodies, strict=True)]
     return Answer(200, bundle(context, "history", total=page.total, links=links, entries=entries), signed=True)
@@ -45,6 +47,12 @@ def history(context: Context, type: str | None, id: str | None, pairs: Sequence[
 def _count(context: Context, given: str | None) -> int:
     settings = context.services.settings
     return settings.default_count if given is None else min(_whole("_count", given), settings.max_count)
+
+
+def _cursor(given: str) -> tuple[int, int]:
+    """Where the page before ended, and the total that the first one counted."""
+    before, _, total = given.partition("-")
+    return _whole("_cursor", before), _whole("_cursor", total)
 
 
 def _whole(name: str, value: str) -> int:

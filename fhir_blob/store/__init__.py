@@ -140,12 +140,14 @@ class Reader(Protocol):
         since: int | None = None,
         at: tuple[int, int] | None = None,
         before_seq: int | None = None,
+        total: int | None = None,
         count: int,
     ) -> HistoryPage:
         """Versions of an instance, a type or everything, newest (highest seq) first.
 
         `since`: last_updated >= since. `at`: those that were current at some time in [low, high).
         `before_seq`: only seq < before_seq, the key of the next page (total does not depend on it).
+        `total`: what the first page counted; None has all counted, which is the dearer the more there are.
         On PostgreSQL only rows below pg_snapshot_xmin, so that no page can miss a late commit.
         """
 

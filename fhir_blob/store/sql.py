@@ -115,10 +115,12 @@ class SqlTransaction:
         since: int | None = None,
         at: tuple[int, int] | None = None,
         before_seq: int | None = None,
+        total: int | None = None,
         count: int,
     ) -> HistoryPage:
+        session, tenant = self._session, self.tenant
         return versions.history(
-            self._session, self.tenant, type, id, since=since, at=at, before_seq=before_seq, count=count
+            session, tenant, type, id, since=since, at=at, before_seq=before_seq, total=total, count=count
         )
 
     def blob(self, binary_id: str, version: int) -> Blob | None:

@@ -147,6 +147,7 @@ def history(
     since: int | None,
     at: tuple[int, int] | None,
     before_seq: int | None,
+    total: int | None,
     count: int,
 ) -> HistoryPage:
     """Newest first. On PostgreSQL seq is not commit order: what may still get neighbours is left out."""
@@ -154,9 +155,10 @@ def history(
     given = {"tenant": tenant, "type": type, "id": id, "since": since, "low": low, "high": high}
     settled = session.database.is_postgresql and id is None
     statements = _history(bool(type), bool(id), since is not None, at is not None, settled, before_seq is not None)
-    total = session.run(statements[0], given).fetchone()
+    if total is None:
+        total = _first(session.run(statements[0], given).fetchone())
     rows = session.run(statements[1], {**given, "count": count, "before": before_seq}).fetchall()
-    return HistoryPage(tuple(_version(row) for row in rows), _first(total))
+    return HistoryPage(tuple(_version(row) for row in rows), total)
 
 
 @lru_cache

@@ -142,19 +142,23 @@ def test_deleted_is_gone_until_it_is_put_again(fhir: Client) -> None:
 
 
 def test_history_comes_in_pages(fhir: Client) -> None:
-    """`next` links lead through every version once, newest first."""
+    """`next` links lead through every version once, newest first; each page has the total that the first counted."""
     made = fhir.create(SMITH)
     for _ in range(4):
         fhir.update(made)
 
-    seen, url = [], f"Patient/{made['id']}/_history?_count=2"
+    seen, totals, url = [], [], f"Patient/{made['id']}/_history?_count=2"
     while url:
         page = fhir.fhir(url)
+        fhir.update(made)
+        totals.append(page["total"])
         seen += [entry["resource"]["meta"]["versionId"] for entry in page["entry"]]
         links = {link["relation"]: link["url"] for link in page["link"]}
         url = links.get("next", "").removeprefix(f"{fhir.base}/")
 
-    assert ["5", "4", "3", "2", "1"] == seen
+    assert (["5", "4", "3", "2", "1"], [5, 5, 5]) == (seen, totals)
+    for wrong in ("1", "1-", "-1", "1-x", "1-2-3"):
+        assert 400 == fhir.get(f"Patient/{made['id']}/_history?_cursor={wrong}").status_code
 
 
 def test_history_since(fhir: Client) -> None:

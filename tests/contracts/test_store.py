@@ -149,7 +149,7 @@ def test_a_transaction_sees_its_own_writes(store: SqlStore) -> None:
 
 
 def test_history(store: SqlStore) -> None:
-    """Newest first; since, at, pages by seq; the total does not depend on the page."""
+    """Newest first; since, at, pages by seq; the total does not depend on the page, nor is it counted where told."""
     for number, at in enumerate((1000, 2000, 3000), 1):
         put(store, patient("a", number, at=at), number - 1 or None)
     put(store, patient("b", at=1500))
@@ -158,11 +158,13 @@ def test_history(store: SqlStore) -> None:
         everything = reader.history(None, None, count=9)
         first = reader.history("Patient", None, count=2)
         second = reader.history("Patient", None, before_seq=first.versions[-1].seq, count=2)
+        told = reader.history("Patient", None, before_seq=first.versions[-1].seq, total=7, count=2)
         later = reader.history("Patient", "a", since=2000, count=9)
         then = reader.history("Patient", "a", at=(2500, 2501), count=9)
 
     assert (4, ["b", "a", "a", "a"]) == (everything.total, [each.id for each in everything.versions])
-    assert (4, 4) == (first.total, second.total)
+    assert (4, 4, 7) == (first.total, second.total, told.total)
+    assert second.versions == told.versions
     assert [each.seq for each in everything.versions] == [each.seq for each in (*first.versions, *second.versions)]
     assert [3, 2] == [each.version for each in later.versions]
     assert [2] == [each.version for each in then.versions]
