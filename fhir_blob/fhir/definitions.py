@@ -6,7 +6,7 @@ Read from the distilled data in fhir/r4, lazily. Source: https://hl7.org/fhir/R4
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -61,10 +61,17 @@ class Summary:
 
 
 class Definitions:
-    """R4's definitions, and the search parameters that were added to them."""
+    """R4's definitions, and the search parameters that were added to them.
 
-    def __init__(self, added: Mapping[str, Mapping[str, SearchParameter]] | None = None) -> None:
-        self._added = added or {}
+    `pending`: (type, code) of those that are written into the index, but cannot be asked for yet.
+    """
+
+    def __init__(
+        self,
+        added: Mapping[str, Mapping[str, SearchParameter]] | None = None,
+        pending: Collection[tuple[str, str]] = (),
+    ) -> None:
+        self._added, self.pending = added or {}, frozenset(pending)
         self._parameters: dict[str, Mapping[str, SearchParameter]] = {}
         self._trees: dict[tuple[str, str], dict[str, Any]] = {}
 
@@ -80,6 +87,13 @@ class Definitions:
             own = {code: _parameter(code, row) for code, row in self._search[type].items()}
             found = self._parameters[type] = {**own, **self._added.get(type, {})}
         return found
+
+    def searchable(self, type: str) -> Mapping[str, SearchParameter]:
+        """The search parameters that can be asked for."""
+        known = self.search_parameters(type)
+        if not self.pending:
+            return known
+        return {code: each for code, each in known.items() if (type, code) not in self.pending}
 
     def with_search_parameter(self, type: str, parameter: SearchParameter) -> Definitions:
         """These definitions, and one search parameter more."""
@@ -154,6 +168,7 @@ class Definitions:
         }
 
 
+@lru_cache
 def _read(name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((_FOLDER / name).read_bytes())
     return found
@@ -177,7 +192,18 @@ def _names(element: Element) -> list[str]:
     return [stem + type[0].upper() + type[1:] for type in element.types]
 
 
-@lru_cache
+_active = Definitions()
+
+
 def definitions() -> Definitions:
     """The definitions of this process."""
-    return Definitions()
+    return _active
+
+
+def activate(
+    added: Mapping[str, Mapping[str, SearchParameter]], pending: Collection[tuple[str, str]] = ()
+) -> Definitions:
+    """The definitions of this process from now on."""
+    global _active
+    _active = Definitions(added, pending)
+    return _active

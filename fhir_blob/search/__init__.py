@@ -222,6 +222,9 @@ class ExternalIndex(SearchIndex, Protocol):
     def refresh(self, types: Collection[str]) -> None:
         """Everything written is found from now on."""
 
+    def widen(self, type: str) -> None:
+        """Let the type's index take what search parameters ask for that came after it was made."""
+
     def begin(self, type: str) -> None:
         """An empty second index for the type; one that was left from before goes."""
 

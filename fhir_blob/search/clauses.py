@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Literal
 
 from fhir_blob.errors import BadParameter
-from fhir_blob.fhir.definitions import SearchParameter, definitions
+from fhir_blob.fhir.definitions import Definitions, SearchParameter, definitions
 from fhir_blob.search import Chain, Clause, Criterion, Has, Missing, Uri, Value, Words, values
 from fhir_blob.search.extraction import components
 from fhir_blob.search.terms import ID, words
@@ -103,7 +103,7 @@ class Clauses:
         _, source, code, rest = parts
         if source not in definitions().types:
             raise bad(name, value, f"{source[:40]!r} is no resource type")
-        parameter = definitions().search_parameters(source).get(code)
+        parameter = definitions().searchable(source).get(code)
         if parameter is None or parameter.type != "reference":
             raise bad(name, value, f"{code[:40]!r} is no reference parameter of {source}")
         clause = self.read((source,), rest, value, links + 1)
@@ -147,17 +147,17 @@ class Clauses:
 def parameters(types: Sequence[str]) -> Mapping[str, SearchParameter]:
     """The parameters that all of these types have, in the same value type; of no type: of every type."""
     if len(types) == 1:
-        return definitions().search_parameters(types[0])
-    return _common(tuple(types))
+        return definitions().searchable(types[0])
+    return _common(definitions(), tuple(types))
 
 
 @lru_cache(64)
-def _common(types: tuple[str, ...]) -> Mapping[str, SearchParameter]:
-    first, *others = types or tuple(definitions().types)
-    known = [definitions().search_parameters(each) for each in others]
+def _common(given: Definitions, types: tuple[str, ...]) -> Mapping[str, SearchParameter]:
+    first, *others = types or tuple(given.types)
+    known = [given.searchable(each) for each in others]
     return {
         code: each
-        for code, each in definitions().search_parameters(first).items()
+        for code, each in given.searchable(first).items()
         if all(code in other and other[code].type == each.type for other in known)
     }
 

@@ -100,8 +100,7 @@ class ElasticsearchIndex:
 
     def refresh(self, types: Collection[str]) -> None:
         with _reached():
-            names = [name for type in types for name in (self._alias(type), self._next(type))]
-            self._client.indices.refresh(index=names, ignore_unavailable=True)
+            self._client.indices.refresh(index=self._names(tuple(types)), ignore_unavailable=True)
 
     def begin(self, type: str) -> None:
         with _reached():
@@ -109,9 +108,15 @@ class ElasticsearchIndex:
             self._drop(self._next(type))
             self._create(type, f"{self._alias(type)}-{time.time_ns() // 1_000_000}", {self._next(type): {}})
 
+    def widen(self, type: str) -> None:
+        """Let the type's index take the fields of search parameters that came after it was made."""
+        with _reached():
+            self._ensure(type)
+            self._client.indices.put_mapping(index=self._alias(type), properties=mapping.mapping(type)["properties"])
+
     def swap(self, type: str) -> None:
         with _reached():
-            self.refresh([type])
+            self._client.indices.refresh(index=self._next(type))
             old, new = self._behind(self._alias(type)), self._behind(self._next(type))
             actions: list[dict[str, Any]] = [{"remove_index": {"index": each}} for each in old]
             for each in new:

@@ -16,10 +16,10 @@ import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
-from fhir_blob.fhir.definitions import Component, SearchParameter, definitions
+from fhir_blob.fhir.definitions import Component, Definitions, SearchParameter, definitions
 from fhir_blob.fhir.nodes import Pair
 from fhir_blob.fhir.paths import Path, compile_path
 from fhir_blob.search.dates import EARLIEST, LATEST, span
@@ -65,7 +65,7 @@ def extract(resource: dict[str, Any], *, base: str) -> IndexEntries:
     A reference to something under `base`, this server's own URL, is a local one.
     """
     type = resource["resourceType"]
-    simple, composites = _plan(type)
+    simple, composites = _plan(definitions(), type)
     root, rows = (resource, type), _Rows(base)
     for code, path, write in simple:
         for value, of_type in path(root, root):
@@ -89,9 +89,9 @@ _Simple = tuple[str, Path, _Writer]
 _Composite = tuple[str, Path, tuple[tuple[Path, _Writer], ...]]
 
 
-@cache
-def _plan(type: str) -> tuple[tuple[_Simple, ...], tuple[_Composite, ...]]:
-    parameters = [each for each in definitions().search_parameters(type).values() if each.code not in _COLUMNS]
+@lru_cache(512)
+def _plan(known: Definitions, type: str) -> tuple[tuple[_Simple, ...], tuple[_Composite, ...]]:
+    parameters = [each for each in known.search_parameters(type).values() if each.code not in _COLUMNS]
     simple = [(each.code, _targeted(each), _WRITERS[each.type]) for each in parameters if each.type in _WRITERS]
     composites = [
         (

@@ -178,7 +178,7 @@ def _include(name: str, value: str) -> Include:
         raise bad(name, value, f"{target[:40]!r} is no resource type")
     if code == "*":
         return Include(source, None, target or None, iterates, reverse)
-    parameter: SearchParameter | None = definitions().search_parameters(source).get(code)
+    parameter: SearchParameter | None = definitions().searchable(source).get(code)
     if parameter is None or parameter.type != "reference":
         raise bad(name, value, f"{code[:40]!r} is no reference parameter of {source}")
     return Include(source, parameter, target or None, iterates, reverse)

@@ -18,13 +18,16 @@ from fhir_blob.store import (
     BlobState,
     HistoryPage,
     IndexEntries,
+    State,
     Task,
     Transaction,
     Version,
     blob_rows,
+    index_tasks,
     versions,
 )
 from fhir_blob.store.engine import PostgresqlDatabase, Retry, Session, SqliteDatabase, connect
+from fhir_blob.store.index_tasks import SqlIndexTasks
 from fhir_blob.store.migrate import migrate
 
 __all__ = ["SqlStore", "migrate", "open_store"]
@@ -34,15 +37,19 @@ _TRIES = 10
 _GROUP = 64
 
 
-def open_store(url: str, *, statement_timeout: float) -> SqlStore:
-    """The store of a database whose schema is there already: see migrate."""
-    return SqlStore(connect(url, statement_timeout=statement_timeout))
+def open_store(url: str, *, statement_timeout: float, announces: bool = False) -> SqlStore:
+    """The store of a database whose schema is there already: see migrate.
+
+    With `announces` each write leaves a task for the index outside the database.
+    """
+    return SqlStore(connect(url, statement_timeout=statement_timeout), announces=announces)
 
 
 class SqlStore:
-    def __init__(self, database: SqliteDatabase | PostgresqlDatabase) -> None:
-        self._database = database
+    def __init__(self, database: SqliteDatabase | PostgresqlDatabase, *, announces: bool = False) -> None:
+        self._database, self._announces = database, announces
         self._writer = _GroupWriter(database) if isinstance(database, SqliteDatabase) else _RetryingWriter(database)
+        self.index_tasks = SqlIndexTasks(database, self._writer.run)
 
     @contextmanager
     def read(self, tenant: str) -> Iterator[SqlTransaction]:
@@ -50,7 +57,7 @@ class SqlStore:
             yield SqlTransaction(session, tenant)
 
     def write(self, tenant: str, work: Callable[[Transaction], T]) -> T:
-        done: T = self._writer.run(lambda session: work(SqlTransaction(session, tenant)))
+        done: T = self._writer.run(lambda session: work(SqlTransaction(session, tenant, announces=self._announces)))
         return done
 
     def claim(self, kinds: Sequence[str], *, now: int, lease: int, limit: int) -> tuple[Task, ...]:
@@ -90,8 +97,8 @@ class SqlStore:
 class SqlTransaction:
     """Reader and Transaction: they differ in whether a transaction was begun."""
 
-    def __init__(self, session: Session, tenant: str) -> None:
-        self._session, self.tenant = session, tenant
+    def __init__(self, session: Session, tenant: str, *, announces: bool = False) -> None:
+        self._session, self.tenant, self._announces = session, tenant, announces
 
     @property
     def is_postgresql(self) -> bool:
@@ -163,7 +170,13 @@ class SqlTransaction:
         return versions.current(self._session, self.tenant, type, id, lock=True)
 
     def put(self, version: Version, entries: IndexEntries, *, expected: int | None) -> Version:
-        return versions.put(self._session, self.tenant, version, entries, expected)
+        done = versions.put(self._session, self.tenant, version, entries, expected)
+        if self._announces:
+            index_tasks.append(self._session, self.tenant, done)
+        return done
+
+    def reindex(self, state: State, entries: IndexEntries) -> bool:
+        return versions.reindex(self._session, state, entries)
 
     def put_blob(self, blob: Blob) -> None:
         blob_rows.put(self._session, self.tenant, blob)

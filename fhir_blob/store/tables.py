@@ -230,6 +230,9 @@ index_task = Table(
     _text("error"),
 )
 
+# Notes on the search index: which types are being rebuilt, which search parameters were added.
+index_state = Table("index_state", metadata, Column("name", Text, primary_key=True), _text("value"))
+
 # An S3 account: `document` is its AwsAccount as JSON without the secret, `secret` is encrypted.
 account = Table(
     "account",

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from fhir_blob.errors import Conflict
-from fhir_blob.store import HistoryPage, IndexEntries, Version
+from fhir_blob.store import HistoryPage, IndexEntries, State, Version
 from fhir_blob.store.engine import Session, Statement, Taken
 from fhir_blob.store.tables import INDEX_TABLES, resource, resource_version
 
@@ -115,6 +115,17 @@ def put(session: Session, tenant: str, new: Version, entries: IndexEntries, expe
 
 def _outrun(new: Version) -> Conflict:
     return Conflict(f"{new.type}/{new.id} was changed by another writer meanwhile.")
+
+
+def reindex(session: Session, state: State, entries: IndexEntries) -> bool:
+    """Replace the index rows of a resource that is still in that version."""
+    found = current(session, state.tenant, state.type, state.id, lock=True)
+    if found is None or found.version != state.version:
+        return False
+    for statement in _UNINDEX:
+        session.run(statement, {"of_rid": state.rid})
+    _index(session, state.tenant, state.type, state.rid, {} if found.deleted else entries)
+    return True
 
 
 def _first(row: tuple[Any, ...] | None) -> int:
