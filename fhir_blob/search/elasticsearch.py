@@ -13,8 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from elastic_transport import ConnectionTimeout, TransportError
-from elasticsearch import ApiError, BadRequestError, Elasticsearch, NotFoundError
+from elasticsearch import (
+    ApiError,
+    BadRequestError,
+    ConnectionTimeout,
+    Elasticsearch,
+    NotFoundError,
+    TransportError,
+)
 
 from fhir_blob.errors import BadParameter, TookTooLong, Unavailable
 from fhir_blob.search import Clause, Document, Page, Query, Refused, dsl, mapping

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from fhir_blob.errors import StorageFull, Unavailable
+from fhir_blob.errors import StorageFull, TookTooLong, Unavailable
 from fhir_blob.store import Transaction, Version, versions
 from fhir_blob.store.sql import SqlStore, migrate, open_store
 
@@ -154,7 +154,7 @@ def test_what_takes_too_long_fails_alone(tmp_path: Path) -> None:
         ],
     )
 
-    assert [None, Unavailable, None] == outcomes
+    assert [None, TookTooLong, None] == outcomes
     assert {"a", "c"} == stored(store)
     store.close()
 
