@@ -92,6 +92,14 @@ class Settings:
         "strict", "lenient: unknown elements and codes outside a binding are warnings.", choices=("strict", "lenient")
     )
     update_create: bool = setting(True, "PUT to an id that is not there makes it.")
+    conditional_delete: str = setting(
+        "single", "Whether DELETE by criteria deletes more than one resource.", choices=("single", "multiple")
+    )
+    integrity: str = setting(
+        "off",
+        "A reference to what is not there: let be, told (warn), or refused as is the deletion of what is referred to.",
+        choices=("off", "warn", "enforce"),
+    )
     max_json_bytes: int = setting(20_971_520, "Largest JSON body.")
     max_raw_bytes: int = setting(5_368_709_120, "Largest raw body.")
     default_count: int = setting(20, "Entries of a page when _count is not given.")

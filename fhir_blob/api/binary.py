@@ -15,7 +15,7 @@ from fhir_blob.api.requests import Request
 from fhir_blob.errors import BadParameter, NotParseable
 from fhir_blob.fhir import codec
 from fhir_blob.fhir.media import essence
-from fhir_blob.interactions import Answer, Context, binary, read
+from fhir_blob.interactions import Answer, Context, binary, conditional, read
 from fhir_blob.interactions.binary import Upload
 from fhir_blob.interactions.content import Wanted, content
 from fhir_blob.operations import binary as operations
@@ -28,6 +28,9 @@ _JSON = {"application/json", "application/fhir+json", "text/json"}
 
 
 def _create(request: Request, context: Context, at: dict[str, str]) -> Answer:
+    criteria = requests.if_none_exist(request)
+    if criteria is not None:
+        return conditional.create(context, TYPE, {}, criteria)
     resource = _resource(request, context)
     if isinstance(resource, Upload):
         return binary.create_raw(context, resource)

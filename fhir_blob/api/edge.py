@@ -21,7 +21,7 @@ from fhir_blob.api.responses import Ready, refusal
 from fhir_blob.errors import BadRequest, FhirError, Internal, MethodNotAllowed, NotFound
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
-_METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
+_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _EXPOSED = (
     "ETag, Location, Last-Modified, Content-Location, Preference-Applied, X-Request-Id, Content-Range,"
     " Accept-Ranges, Content-Disposition, Retry-After, WWW-Authenticate"

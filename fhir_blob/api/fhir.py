@@ -16,11 +16,12 @@ from fhir_blob.api.requests import Request
 from fhir_blob.api.responses import respond
 from fhir_blob.errors import MethodNotAllowed, NotFound, UnknownType
 from fhir_blob.fhir.definitions import definitions
-from fhir_blob.interactions import Answer, Context, Services
+from fhir_blob.interactions import Answer, Context, Services, conditional
 from fhir_blob.interactions.capabilities import capabilities
 from fhir_blob.interactions.create import create
 from fhir_blob.interactions.delete import delete
 from fhir_blob.interactions.history import history
+from fhir_blob.interactions.patch import conditional_patch, patch
 from fhir_blob.interactions.read import read, vread
 from fhir_blob.interactions.search import search, search_compartment
 from fhir_blob.interactions.update import update
@@ -32,7 +33,10 @@ def _capabilities(request: Request, context: Context, at: dict[str, str]) -> Ans
 
 
 def _create(request: Request, context: Context, at: dict[str, str]) -> Answer:
-    return create(context, at["type"], requests.json_body(request, context.services))
+    resource, criteria = requests.json_body(request, context.services), requests.if_none_exist(request)
+    if criteria is None:
+        return create(context, at["type"], resource)
+    return conditional.create(context, at["type"], resource, criteria)
 
 
 def _read(request: Request, context: Context, at: dict[str, str]) -> Answer:
@@ -48,8 +52,27 @@ def _update(request: Request, context: Context, at: dict[str, str]) -> Answer:
     return update(context, at["type"], at["id"], resource, if_match=requests.if_match(request))
 
 
+def _update_where(request: Request, context: Context, at: dict[str, str]) -> Answer:
+    resource, match = requests.json_body(request, context.services), requests.if_match(request)
+    return conditional.update(context, at["type"], resource, request.query, if_match=match)
+
+
+def _patch(request: Request, context: Context, at: dict[str, str]) -> Answer:
+    change = requests.patch(request, context.services)
+    return patch(context, at["type"], at["id"], change, if_match=requests.if_match(request))
+
+
+def _patch_where(request: Request, context: Context, at: dict[str, str]) -> Answer:
+    change, match = requests.patch(request, context.services), requests.if_match(request)
+    return conditional_patch(context, at["type"], request.query, change, if_match=match)
+
+
 def _delete(request: Request, context: Context, at: dict[str, str]) -> Answer:
     return delete(context, at["type"], at["id"], if_match=requests.if_match(request))
+
+
+def _delete_where(request: Request, context: Context, at: dict[str, str]) -> Answer:
+    return conditional.delete(context, at["type"], request.query, if_match=requests.if_match(request))
 
 
 def _history(request: Request, context: Context, at: dict[str, str]) -> Answer:
@@ -73,6 +96,12 @@ def _docref(request: Request, context: Context, at: dict[str, str]) -> Answer:
     return records.docref(context, requests.pairs(request, context.services))
 
 
+_CONDITIONAL: dict[str, tuple[str, Handler]] = {
+    "PUT": ("update", _update_where),
+    "PATCH": ("patch", _patch_where),
+    "DELETE": ("delete", _delete_where),
+}
+
 # URL pattern -> method -> (interaction, handler). A pattern that names a type goes before the general one.
 ROUTES: tuple[Route, ...] = (
     ("/", {"GET": ("search-system", _search)}),
@@ -80,10 +109,18 @@ ROUTES: tuple[Route, ...] = (
     ("/metadata", {"GET": ("capabilities", _capabilities)}),
     ("/_history", {"GET": ("history-system", _history)}),
     *binary.ROUTES,
-    ("/<type>", {"GET": ("search-type", _search), "POST": ("create", _create)}),
+    ("/<type>", {"GET": ("search-type", _search), "POST": ("create", _create), **_CONDITIONAL}),
     ("/<type>/_search", {"POST": ("search-type", _search)}),
     ("/<type>/_history", {"GET": ("history-type", _history)}),
-    ("/<type>/<id>", {"GET": ("read", _read), "PUT": ("update", _update), "DELETE": ("delete", _delete)}),
+    (
+        "/<type>/<id>",
+        {
+            "GET": ("read", _read),
+            "PUT": ("update", _update),
+            "PATCH": ("patch", _patch),
+            "DELETE": ("delete", _delete),
+        },
+    ),
     ("/<type>/<id>/_history", {"GET": ("history-instance", _history)}),
     ("/Patient/<id>/$everything", dict.fromkeys(("GET", "POST"), ("$everything", _everything))),
     ("/DocumentReference/$docref", dict.fromkeys(("GET", "POST"), ("$docref", _docref))),

@@ -22,6 +22,7 @@ from fhir_blob.errors import (
 )
 from fhir_blob.fhir import codec
 from fhir_blob.fhir.media import essence
+from fhir_blob.fhir.patch import Patch, check_type
 from fhir_blob.fhir.subset import SUMMARIES
 from fhir_blob.interactions import Context, Services
 
@@ -144,6 +145,21 @@ def if_match(request: Request) -> int | None:
     return int(number)
 
 
+def if_none_exist(request: Request) -> list[tuple[str, str]] | None:
+    """The criteria of a conditional create, with or without `[base]/Type?` before them; None without the header."""
+    given = request.header("IF_NONE_EXIST")
+    return None if given is None else _form(given.strip().rpartition("?")[2].encode("latin-1"))
+
+
+def patch(request: Request, services: Services) -> Patch:
+    """The body of a PATCH, whose Content-Type says which kind of patch it is."""
+    media_type = essence(request.content_type)
+    check_type(media_type)
+    check_charset(request.content_type)
+    document = codec.parse(body(request, services))
+    return Patch(media_type, document, services.settings.max_json_bytes)
+
+
 def json_body(request: Request, services: Services) -> Any:
     """The parsed body of a request that has to be JSON."""
     check_json(request.content_type)
@@ -157,6 +173,11 @@ def check_json(content_type: str) -> None:
             f"Content-Type is {content_type[:80]!r}: this takes application/fhir+json.",
             headers={"Accept": "application/fhir+json, application/json"},
         )
+    check_charset(content_type)
+
+
+def check_charset(content_type: str) -> None:
+    """UnsupportedMediaType where it says that it is something else than UTF-8."""
     charset = _charset(content_type)
     if charset not in ("", "utf-8", "utf8"):
         raise UnsupportedMediaType(f"The charset is {charset[:40]!r}: FHIR JSON is UTF-8.")

@@ -142,7 +142,7 @@ def _done(answer: Answer) -> bytes:
     assert answer.version is not None
     version = answer.version
     done = f"{version.type}/{version.id} is stored as version {version.version}."
-    return outcome((Issue("information", "informational", done),))
+    return outcome((Issue("information", "informational", done), *answer.warnings))
 
 
 def _type(request: Request, answer: Answer) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from threading import Event
 from typing import Protocol
 
 from fhir_blob.access import Principal
 from fhir_blob.blobs import Accounts
 from fhir_blob.blobs.lifecycle import Lifecycle
-from fhir_blob.search import SearchIndex
+from fhir_blob.errors import Issue
+from fhir_blob.search import ExternalIndex, SearchIndex
 from fhir_blob.settings import Settings
 from fhir_blob.store import ResourceStore, Version
 
@@ -25,16 +27,24 @@ class Gate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts that app.py has chosen."""
+    """The parts that app.py has chosen.
+
+    `index` answers searches, `rows` is that of the database, which decides in its transactions.
+    `external` is the index outside the database, if there is one; `waiting` is set while a search
+    waits for it.
+    """
 
     settings: Settings
     store: ResourceStore
     index: SearchIndex
+    rows: SearchIndex
     accounts: Accounts
     lifecycle: Lifecycle
     transfers: Gate
     clock: Callable[[], int]
     new_id: Callable[[], str]
+    external: ExternalIndex | None = None
+    waiting: Event = field(default_factory=Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +84,8 @@ class Stream:
 class Answer:
     """What an interaction came to. `version` is the resource that it is about, None for a Bundle.
 
-    `signed`: the body holds presigned URLs, so it is never a 304.
+    `signed`: the body holds presigned URLs, so it is never a 304. `warnings` are told where the client wants
+    an OperationOutcome.
     """
 
     status: int
@@ -84,6 +95,7 @@ class Answer:
     signed: bool = False
     created: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[Issue, ...] = ()
 
 
 def instant(microseconds: int) -> str:

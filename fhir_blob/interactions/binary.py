@@ -18,7 +18,7 @@ from fhir_blob.fhir.attachments import Link
 from fhir_blob.interactions import Answer, Context, incoming, read
 from fhir_blob.interactions.incoming import Draft
 from fhir_blob.interactions.update import replaced, same_id
-from fhir_blob.store import Blob, Transaction, Version
+from fhir_blob.store import Blob, Method, Transaction, Version
 
 T = TypeVar("T")
 
@@ -46,13 +46,21 @@ def create_raw(context: Context, upload: Upload) -> Answer:
     return _create(context, id, resource, _written(context, id, upload), as_data=False)
 
 
-def update(context: Context, type: str, id: str, resource: dict[str, Any], *, if_match: int | None = None) -> Answer:
+def update(
+    context: Context,
+    type: str,
+    id: str,
+    resource: dict[str, Any],
+    *,
+    if_match: int | None = None,
+    method: Method = "PUT",
+) -> Answer:
     """200 or 201. Without data the bytes stay, and a PUT URL for a next version is answered."""
     with context.services.store.read(context.tenant) as reader:
         prior = reader.blob(id, _LATEST)
     resource, written, as_data = _taken(context, resource, id, prior)
     same_id(resource, id)
-    return _update(context, id, resource, written, as_data, if_match)
+    return _update(context, id, resource, written, as_data, if_match, method)
 
 
 def update_raw(context: Context, id: str, upload: Upload, *, if_match: int | None = None) -> Answer:
@@ -155,6 +163,7 @@ def _update(
     written: Blob | None,
     as_data: bool | None,
     if_match: int | None,
+    method: Method = "PUT",
 ) -> Answer:
     content_type = resource["contentType"]
     drafted = _draft(context, resource, id, Link(id, None))
@@ -168,7 +177,7 @@ def _update(
         _place_bytes(context, transaction, id, number, content_type, before, written, offers=as_data is not None)
         kept = as_data if written or current is None else _came_as_data(current)
         slots = (replace(drafted.slots[0], link=Link(id, number, bool(kept))),)
-        version = replace(drafted, slots=slots).version(number, context.services.clock(), "PUT")
+        version = replace(drafted, slots=slots).version(number, context.services.clock(), method)
         version = transaction.put(version, drafted.entries, expected=None if current is None else current.version)
         return version, not there
 

@@ -13,7 +13,7 @@ from fhir_blob.fhir.definitions import definitions
 from fhir_blob.interactions import Answer, Context
 
 TYPE_INTERACTIONS = (
-    "create", "read", "vread", "update", "delete", "history-instance", "history-type", "search-type",
+    "create", "read", "vread", "update", "patch", "delete", "history-instance", "history-type", "search-type",
 )  # fmt: skip
 SYSTEM_INTERACTIONS = ("history-system",)
 FORMATS = ("json", "application/fhir+json")
@@ -56,10 +56,10 @@ def _resource(context: Context, type: str) -> dict[str, Any]:
         "versioning": "versioned-update",
         "readHistory": True,
         "updateCreate": context.services.settings.update_create,
-        "conditionalCreate": False,
+        "conditionalCreate": type != "Binary",
         "conditionalRead": "full-support",
-        "conditionalUpdate": False,
-        "conditionalDelete": "not-supported",
+        "conditionalUpdate": type != "Binary",
+        "conditionalDelete": context.services.settings.conditional_delete,
         "searchParam": [
             {"name": each.code, "definition": each.url, "type": each.type}
             for each in parameters.values()

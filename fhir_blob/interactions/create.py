@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fhir_blob.interactions import Answer, Context, incoming
+from fhir_blob.interactions import Answer, Context, incoming, integrity
 from fhir_blob.interactions.read import answer
-from fhir_blob.store import Transaction, Version
+from fhir_blob.interactions.update import Written
+from fhir_blob.store import Transaction
 
 
 def create(context: Context, type: str, resource: dict[str, Any]) -> Answer:
@@ -14,7 +15,9 @@ def create(context: Context, type: str, resource: dict[str, Any]) -> Answer:
     incoming.checked(context, resource, type)
     drafted = incoming.draft(context, resource, context.services.new_id())
 
-    def work(transaction: Transaction) -> Version:
-        return incoming.store_draft(transaction, drafted, None, context.services.clock(), "POST")
+    def work(transaction: Transaction) -> Written:
+        version = incoming.store_draft(transaction, drafted, None, context.services.clock(), "POST")
+        return Written(version, True, integrity.check(context, transaction, (drafted,)))
 
-    return answer(context, incoming.stored(context, drafted, work), status=201, made=drafted.blobs)
+    done = incoming.stored(context, drafted, work)
+    return done.answered(answer(context, done.version, status=201, made=drafted.blobs))

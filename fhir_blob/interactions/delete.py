@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from fhir_blob.errors import Conflict, PreconditionFailed
-from fhir_blob.interactions import Answer, Context
+from fhir_blob.interactions import Answer, Context, integrity
 from fhir_blob.store import Transaction, Version
 
 
 def delete(context: Context, type: str, id: str, *, if_match: int | None = None) -> Answer:
-    """204, also where there is nothing to delete. Conflict for a Binary that is still referred to.
+    """204, also where there is nothing to delete. Conflict for what is still referred to: a Binary always,
+    anything else by the setting `integrity`.
 
     The bytes of a Binary go with it, and with a resource go the Binaries that the server made for it.
     """
     now = context.services.clock()
 
     def work(transaction: Transaction) -> Version | None:
-        return delete_in(context, transaction, type, id, if_match=if_match, now=now)
+        version = delete_in(context, transaction, type, id, if_match=if_match, now=now)
+        integrity.check(context, transaction, deleted=() if version is None else ((type, id),))
+        return version
 
     version = context.services.store.write(context.tenant, work)
     return Answer(204, headers={} if version is None else {"ETag": f'W/"{version.version}"'})

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from fhir_blob.errors import BadRequest, Conflict, Invalid, Unprocessable
 from fhir_blob.fhir import attachments, codec
 from fhir_blob.fhir.attachments import Link, Place, Slot
+from fhir_blob.fhir.references import LocalReference, local_references
 from fhir_blob.fhir.validation import validate
 from fhir_blob.interactions import Context, instant
 from fhir_blob.interactions.links import Links, Target
@@ -29,7 +30,8 @@ class Draft:
     """A resource ready to be stored: all that does not depend on its version and time.
 
     `members` is its JSON from after meta on, `slots` are offsets in it. `made` are the Binaries that
-    come with it, `declared` the blobs whose declared size or hash this resource adds.
+    come with it, `declared` the blobs whose declared size or hash this resource adds. `references` are known
+    where the setting `integrity` asks for them.
     """
 
     type: str
@@ -41,6 +43,7 @@ class Draft:
     binaries: tuple[str, ...] = ()
     made: tuple[tuple[Draft, Blob], ...] = ()
     declared: tuple[Blob, ...] = ()
+    references: tuple[LocalReference, ...] = ()
 
     @property
     def blobs(self) -> tuple[str, ...]:
@@ -107,6 +110,11 @@ def stored(context: Context, drafted: Draft, work: Callable[[Transaction], T]) -
         raise
 
 
+def abandon(context: Context, drafted: Draft) -> None:
+    """Give up the bytes of a Draft that was not stored after all."""
+    _abandon(context, drafted.made)
+
+
 def store_draft(transaction: Transaction, drafted: Draft, current: Version | None, now: int, method: Method) -> Version:
     """In one transaction: the Binaries that come with the Draft, the version after `current`, what it refers to."""
     number = 1 if current is None else current.version + 1
@@ -142,6 +150,7 @@ def _refer(transaction: Transaction, drafted: Draft, number: int) -> None:
         if binary is not None and binary.deleted:
             raise Conflict(f"Binary/{binary_id} is deleted, so nothing can refer to it.")
     known = [binary_id for binary_id, binary in current.items() if binary is not None]
+    known += sorted({f"{each.type}/{each.id}" for each in drafted.references if each.type not in ("", "Binary")})
     if known or number > 1:
         transaction.refer(drafted.type, drafted.id, number, known)
 
@@ -270,12 +279,13 @@ def binary_draft(context: Context, resource: dict[str, Any], id: str, link: Link
 def _dumped(context: Context, resource: dict[str, Any], id: str, work: _Work) -> Draft:
     type = resource["resourceType"]
     entries = extract(resource, base=context.base)
+    is_checked = context.services.settings.integrity != "off"
+    references = local_references(resource, base=context.base) if is_checked else ()
     referred = {row[3] for row in entries.get("reference", ()) if row[2] == "Binary" and not row[5]}
     binaries = referred | {link.binary_id for _, link in work.links}
     meta, members, slots = _split(resource, work.links)
-    return Draft(
-        type, id, meta, members, slots, entries, tuple(sorted(binaries)), tuple(work.made), tuple(work.declared)
-    )
+    made, declared = tuple(work.made), tuple(work.declared)
+    return Draft(type, id, meta, members, slots, entries, tuple(sorted(binaries)), made, declared, references)
 
 
 def _split(resource: dict[str, Any], links: Sequence[tuple[Place, Link]]) -> tuple[bytes, bytes, tuple[Slot, ...]]:

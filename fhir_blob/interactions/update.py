@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
 from typing import Any
 
-from fhir_blob.errors import BadRequest, MethodNotAllowed, PreconditionFailed
-from fhir_blob.interactions import Answer, Context, incoming
+from fhir_blob.errors import BadRequest, Issue, MethodNotAllowed, PreconditionFailed
+from fhir_blob.interactions import Answer, Context, incoming, integrity
 from fhir_blob.interactions.read import answer
 from fhir_blob.store import Transaction, Version
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write came to: the version that is there now, whether it made the resource, what is to be told."""
+
+    version: Version
+    created: bool
+    warnings: tuple[Issue, ...] = ()
+
+    def answered(self, answer: Answer) -> Answer:
+        """The answer, with the warnings."""
+        return replace(answer, warnings=self.warnings) if self.warnings else answer
+
 
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}\Z")
 
@@ -24,13 +39,14 @@ def update(context: Context, type: str, id: str, resource: dict[str, Any], *, if
         prior = reader.current(type, id)
     drafted = incoming.draft(context, resource, id, prior=prior if prior and not prior.deleted else None)
 
-    def work(transaction: Transaction) -> tuple[Version, bool]:
+    def work(transaction: Transaction) -> Written:
         current = replaced(context, transaction, type, id, if_match)
         version = incoming.store_draft(transaction, drafted, current, context.services.clock(), "PUT")
-        return version, current is None or current.deleted
+        warnings = integrity.check(context, transaction, (drafted,))
+        return Written(version, current is None or current.deleted, warnings)
 
-    version, created = incoming.stored(context, drafted, work)
-    return answer(context, version, status=201 if created else 200, made=drafted.blobs)
+    done = incoming.stored(context, drafted, work)
+    return done.answered(answer(context, done.version, status=201 if done.created else 200, made=drafted.blobs))
 
 
 def same_id(resource: dict[str, Any], id: str) -> None:

@@ -11,7 +11,7 @@ This page is the contract; sql.py keeps it on SQLite and PostgreSQL, tests/contr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypeVar
@@ -170,6 +170,9 @@ class Reader(Protocol):
     def rows(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         """The rows of a SELECT in the database's own SQL; '?' marks a parameter."""
 
+    def index_rows(self, rids: Sequence[int]) -> dict[int, IndexEntries]:
+        """The index rows of resources by their rid."""
+
     def current(self, type: str, id: str) -> Version | None:
         """The newest version, a deletion included; None where the id was never used."""
 
@@ -241,6 +244,12 @@ class Transaction(Reader, Protocol):
 
     def put_blob(self, blob: Blob) -> None:
         """Insert, or replace the row of the same id."""
+
+    def hold(self, name: str) -> None:
+        """Whoever holds the same name waits until the transaction ends."""
+
+    def share(self, named: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """The current versions of those (type, id)s that are there; none is deleted before the transaction ends."""
 
     def lock_binary(self, binary_id: str) -> tuple[Blob, ...]:
         """`blobs_of`, held against other writers: taken before any reference to the Binary is written,

@@ -6,7 +6,7 @@ import hashlib
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any, TypeVar
@@ -108,6 +108,9 @@ class SqlTransaction:
         text = sql.replace("%", "%%").replace("?", "%s") if self.is_postgresql else sql
         return self._session.execute(text, parameters).fetchall()
 
+    def index_rows(self, rids: Sequence[int]) -> dict[int, IndexEntries]:
+        return versions.index_rows(self._session, rids)
+
     def current(self, type: str, id: str) -> Version | None:
         return versions.current(self._session, self.tenant, type, id)
 
@@ -181,12 +184,18 @@ class SqlTransaction:
     def put_blob(self, blob: Blob) -> None:
         blob_rows.put(self._session, self.tenant, blob)
 
-    def lock_binary(self, binary_id: str) -> tuple[Blob, ...]:
-        """On PostgreSQL by an advisory lock, which holds also where no row is there yet."""
+    def hold(self, name: str) -> None:
+        """On PostgreSQL by an advisory lock, which holds also where no row is there yet. SQLite has one writer."""
         if self.is_postgresql:
-            digest = hashlib.sha256(f"{self.tenant}\0{binary_id}".encode()).digest()
+            digest = hashlib.sha256(f"{self.tenant}\0{name}".encode()).digest()
             key = int.from_bytes(digest[:8], "big", signed=True)
             self._session.execute("SELECT pg_advisory_xact_lock(%s)", (key,))
+
+    def share(self, named: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        return versions.share(self._session, self.tenant, named)
+
+    def lock_binary(self, binary_id: str) -> tuple[Blob, ...]:
+        self.hold(binary_id)
         return blob_rows.of_binary(self._session, self.tenant, binary_id)
 
     def refer(self, type: str, id: str, version: int, binary_ids: Sequence[str]) -> None:

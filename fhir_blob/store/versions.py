@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -78,6 +79,30 @@ def current(session: Session, tenant: str, type: str, id: str, *, lock: bool = F
     return None if row is None else _version(row, rid=row[8])
 
 
+def share(session: Session, tenant: str, named: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """In order, so that two that share the same wait for each other and not for ever."""
+    found: dict[tuple[str, str], int] = {}
+    ordered = sorted(set(named))
+    for start in range(0, len(ordered), _SHARED_AT_ONCE):
+        part = ordered[start : start + _SHARED_AT_ONCE]
+        given = {
+            f"{name}{at}": value for at, each in enumerate(part) for name, value in zip(("t", "i"), each, strict=True)
+        }
+        rows = session.run(_share(len(part)), {"tenant": tenant} | given).fetchall()
+        found |= {(type, id): number for type, id, number in rows}
+    return found
+
+
+_SHARED_AT_ONCE = 100
+
+
+@lru_cache(_SHARED_AT_ONCE)
+def _share(count: int) -> Statement:
+    named = or_(*(and_(_r.type == _p(f"t{at}"), _r.id == _p(f"i{at}")) for at in range(count)))
+    there = select(_r.type, _r.id, _r.version).where(_r.tenant == _p("tenant"), _r.deleted == 0, named)
+    return Statement(there.order_by(_r.type, _r.id).with_for_update(read=True, key_share=True))
+
+
 def version(session: Session, tenant: str, type: str, id: str, number: int) -> Version | None:
     row = session.run(_VERSION, {"tenant": tenant, "type": type, "id": id, "version": number}).fetchone()
     return None if row is None else _version(row)
@@ -126,6 +151,18 @@ def reindex(session: Session, state: State, entries: IndexEntries) -> bool:
         session.run(statement, {"of_rid": state.rid})
     _index(session, state.tenant, state.type, state.rid, {} if found.deleted else entries)
     return True
+
+
+def index_rows(session: Session, rids: Sequence[int]) -> dict[int, IndexEntries]:
+    """The index rows of resources, in the columns that they were given in."""
+    found: dict[int, dict[str, list[tuple[Any, ...]]]] = {rid: {} for rid in rids}
+    marks = ", ".join(["%s" if session.database.is_postgresql else "?"] * len(rids))
+    for kind, table in INDEX_TABLES.items() if rids else ():
+        columns = ", ".join(column.name for column in table.columns if column.name not in ("rid", "tenant", "type"))
+        text = f"SELECT rid, {columns} FROM {table.name} WHERE rid IN ({marks})"
+        for rid, *row in session.execute(text, rids).fetchall():
+            found[rid].setdefault(kind, []).append(tuple(row))
+    return {**found}
 
 
 def _first(row: tuple[Any, ...] | None) -> int:

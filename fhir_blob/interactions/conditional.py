@@ -1,0 +1,208 @@
+"""Conditional create, update and delete: https://hl7.org/fhir/R4/http.html#ccreate, #cond-update and #3.1.0.7.1
+
+What the criteria match is decided in the transaction that writes, on its own rows. Who decides for a type
+holds it, so that of two that race on one criterion the second finds what the first made.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from fhir_blob.access import Request as Asked
+from fhir_blob.access import authorise
+from fhir_blob.errors import BadRequest, Conflict, MethodNotAllowed, PreconditionFailed
+from fhir_blob.interactions import Answer, Context, incoming, integrity
+from fhir_blob.interactions.delete import delete_in
+from fhir_blob.interactions.read import answer
+from fhir_blob.interactions.update import Written, replaced, same_id
+from fhir_blob.search import Query
+from fhir_blob.search.parser import parse_query
+from fhir_blob.store import Reader, Transaction, Version
+
+Criteria = Sequence[tuple[str, str]]
+
+_TRIES = 10
+_QUOTED = 200
+# Of what the criteria match no more than this is deleted at once.
+_MOST_DELETED = 1000
+
+
+class Moved(Conflict):
+    """Between the preparation and the transaction something else came to match."""
+
+
+def matches(context: Context, reader: Reader, type: str, criteria: Criteria, *, most: int = 2) -> tuple[Version, ...]:
+    """What the criteria match, `most` at most. PreconditionFailed or BadParameter for criteria that select nothing."""
+    authorise(context.principal, Asked("search-type", type))
+    query = _query(context, type, criteria, most)
+    return context.services.rows.search(reader, query).matches
+
+
+def one(context: Context, transaction: Transaction, type: str, criteria: Criteria) -> Version | None:
+    """The one match, which no other conditional interaction of the type can change meanwhile.
+
+    PreconditionFailed where there are several. In one transaction take the types in alphabetical order.
+    """
+    transaction.hold(f"{type}?")
+    return _only(type, criteria, matches(context, transaction, type, criteria))
+
+
+def _query(context: Context, type: str, criteria: Criteria, most: int) -> Query:
+    query = parse_query(
+        type,
+        criteria,
+        base=context.base,
+        strict=True,
+        default_count=most,
+        max_count=most,
+        principal=context.principal.name,
+    )
+    if not query.criteria:
+        raise PreconditionFailed(f"{told(type, criteria)!r} has no criterion: it would match every {type}.")
+    return replace(query, count=most, total="none", sort=(), cursor=None, includes=())
+
+
+def told(type: str, criteria: Criteria) -> str:
+    """The criteria as they came, cut."""
+    return f"{type}?{'&'.join(f'{name}={value}' for name, value in criteria)}"[:_QUOTED]
+
+
+def _only(type: str, criteria: Criteria, found: Sequence[Version]) -> Version | None:
+    if len(found) > 1:
+        raise PreconditionFailed(f"{told(type, criteria)!r} matches more than one {type}.")
+    return found[0] if found else None
+
+
+def _guess(context: Context, type: str, criteria: Criteria) -> Version | None:
+    """The one match by now, to prepare for; the transaction decides."""
+    with context.services.store.read(context.tenant) as reader:
+        return _only(type, criteria, matches(context, reader, type, criteria))
+
+
+def create(context: Context, type: str, resource: dict[str, Any], criteria: Criteria) -> Answer:
+    """201; 200 with what is there already where the criteria of If-None-Exist match it."""
+    _refuse_binary(type)
+    incoming.checked(context, resource, type)
+    found = _guess(context, type, criteria)
+    if found is not None:
+        return _existing(context, found)
+    drafted = incoming.draft(context, resource, context.services.new_id())
+
+    def work(transaction: Transaction) -> Written:
+        found = one(context, transaction, type, criteria)
+        if found is not None:
+            return Written(found, created=False)
+        version = incoming.store_draft(transaction, drafted, None, context.services.clock(), "POST")
+        return Written(version, True, integrity.check(context, transaction, (drafted,)))
+
+    done = incoming.stored(context, drafted, work)
+    if not done.created:
+        incoming.abandon(context, drafted)
+        return _existing(context, done.version)
+    return done.answered(answer(context, done.version, status=201, made=drafted.blobs))
+
+
+def _existing(context: Context, found: Version) -> Answer:
+    location = f"{context.base}/{found.type}/{found.id}/_history/{found.version}"
+    return replace(answer(context, found, status=200), headers={"Location": location})
+
+
+def _refuse_binary(type: str) -> None:
+    """Its bytes are on their way before anything could be decided."""
+    if type == "Binary":
+        raise MethodNotAllowed(
+            "A Binary is neither created nor updated on conditions.", headers={"Allow": "GET, HEAD, OPTIONS, POST"}
+        )
+
+
+def update(
+    context: Context, type: str, resource: dict[str, Any], criteria: Criteria, *, if_match: int | None = None
+) -> Answer:
+    """200 with the next version of the one match, 201 where there is none."""
+    _refuse_binary(type)
+    incoming.checked(context, resource, type)
+    for _ in range(_TRIES):
+        try:
+            return _update(context, type, copy.deepcopy(resource), criteria, if_match)
+        except Moved:
+            continue
+    raise Conflict("Other writers have been faster, again and again.")
+
+
+def _update(context: Context, type: str, resource: dict[str, Any], criteria: Criteria, if_match: int | None) -> Answer:
+    prior = _guess(context, type, criteria)
+    id = _id(context, type, resource, prior)
+    authorise(context.principal, Asked("update", type, id))
+    is_chosen = prior is None and "id" in resource
+    resource["id"] = id
+    same_id(resource, id)
+    drafted = incoming.draft(context, resource, id, prior=prior)
+
+    def work(transaction: Transaction) -> Written:
+        found = one(context, transaction, type, criteria)
+        if (found and found.id) != (prior and prior.id):
+            raise Moved("Something else matches by now.")
+        is_new = found is None and not is_chosen and if_match is None
+        current = None if is_new else replaced(context, transaction, type, id, if_match)
+        created = current is None or current.deleted
+        if found is None and not created:
+            raise _taken(type, id)
+        version = incoming.store_draft(transaction, drafted, current, context.services.clock(), "PUT")
+        return Written(version, created, integrity.check(context, transaction, (drafted,)))
+
+    done = incoming.stored(context, drafted, work)
+    made = answer(context, done.version, status=201 if done.created else 200, made=drafted.blobs)
+    return done.answered(made)
+
+
+def _id(context: Context, type: str, resource: dict[str, Any], found: Version | None) -> str:
+    """Of the match; of the body, where nothing matches and it has one that is unused; else a new one."""
+    given = resource.get("id")
+    if found is not None:
+        if given not in (None, found.id):
+            raise BadRequest(f"The body's id is {given[:80]!r}, but the match's is {found.id!r}.", expression="id")
+        return found.id
+    if given is None:
+        return context.services.new_id()
+    with context.services.store.read(context.tenant) as reader:
+        there = reader.current(type, given)
+    if there is not None and not there.deleted:
+        raise _taken(type, given)
+    return str(given)
+
+
+def _taken(type: str, id: str) -> Conflict:
+    return Conflict(f"Nothing matches, but {type}/{id}, which the body's id names, is there already.")
+
+
+def delete(context: Context, type: str, criteria: Criteria, *, if_match: int | None = None) -> Answer:
+    """204, also where nothing matches. Several matches are deleted where the setting allows it."""
+    now = context.services.clock()
+
+    def work(transaction: Transaction) -> Version | None:
+        deleted = [
+            delete_in(context, transaction, type, found.id, if_match=if_match, now=now)
+            for found in _to_delete(context, transaction, type, criteria)
+        ]
+        integrity.check(context, transaction, deleted=[(type, each.id) for each in deleted if each is not None])
+        return deleted[0] if len(deleted) == 1 else None
+
+    version = context.services.store.write(context.tenant, work)
+    return Answer(204, headers={} if version is None else {"ETag": f'W/"{version.version}"'})
+
+
+def _to_delete(context: Context, transaction: Transaction, type: str, criteria: Criteria) -> Sequence[Version]:
+    if context.services.settings.conditional_delete == "single":
+        found = one(context, transaction, type, criteria)
+        chosen: Sequence[Version] = () if found is None else (found,)
+    else:
+        transaction.hold(f"{type}?")
+        chosen = matches(context, transaction, type, criteria, most=_MOST_DELETED + 1)
+    if len(chosen) > _MOST_DELETED:
+        raise PreconditionFailed(f"{told(type, criteria)!r} matches more than {_MOST_DELETED}: say less at once.")
+    for each in chosen:
+        authorise(context.principal, Asked("delete", type, each.id))
+    return chosen
