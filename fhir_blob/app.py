@@ -25,6 +25,10 @@ from fhir_blob.blobs.signing import LONGEST_URL
 from fhir_blob.errors import FhirError
 from fhir_blob.interactions import Context, Services, binary
 from fhir_blob.operations import conformance
+from fhir_blob.operations.indexing import Indexer
+from fhir_blob.operations.reindexing import Reindexing, look
+from fhir_blob.search import ExternalIndex, SearchIndex
+from fhir_blob.search.consistent import ConsistentIndex
 from fhir_blob.search.sql import SqlIndex
 from fhir_blob.settings import Settings, SettingsError, load
 from fhir_blob.store import Blob, Transaction
@@ -64,7 +68,11 @@ def application(services: Services, log: Log) -> Flask:
 def wire(settings: Settings) -> Services:
     """Every part, chosen by the settings."""
     keys = Keys.load(settings.data, settings.secret_key)
-    store = open_store(settings.database_url, statement_timeout=settings.statement_timeout)
+    store = open_store(
+        settings.database_url,
+        statement_timeout=settings.statement_timeout,
+        announces=bool(settings.elasticsearch),
+    )
     accounts = open_accounts(settings, store, keys)
 
     def promote(tenant: str, transaction: Transaction, blob: Blob) -> Blob:
@@ -72,9 +80,23 @@ def wire(settings: Settings) -> Services:
 
     lifecycle = Lifecycle(store, accounts, settings, clock, new_id, promote)
     gate = TransferGate(settings.max_transfers)
-    index = SqlIndex(keys.derived("cursor"))
-    services = Services(settings, store, index, accounts, lifecycle, gate, clock, new_id)
+    secret, waiting = keys.derived("cursor"), Event()
+    rows, external = SqlIndex(secret), _external(settings, secret)
+    index: SearchIndex = rows if external is None else external
+    if external is not None and settings.index_consistency == "strict":
+        seconds = settings.index_wait_seconds
+        index = ConsistentIndex(external, store.index_tasks, seconds=seconds, waiting=waiting)
+    services = Services(settings, store, index, rows, accounts, lifecycle, gate, clock, new_id, external, waiting)
+    look(store.index_tasks)
     return services
+
+
+def _external(settings: Settings, secret: bytes) -> ExternalIndex | None:
+    if not settings.elasticsearch:
+        return None
+    from fhir_blob.search.elasticsearch import ElasticsearchIndex  # its client takes 20 MB
+
+    return ElasticsearchIndex(settings, secret)
 
 
 def clock() -> int:
@@ -143,10 +165,24 @@ def with_s3(settings: Settings) -> Settings:
 
 
 def start_worker(services: Services, log: Log) -> Event:
-    """The thread that does what a commit left to be done outside the database; set the event to end it."""
+    """The threads that do what a commit left to be done outside the database; set the event to end them."""
     stop = Event()
     Thread(target=_work, args=(services, log, stop), name="outbox", daemon=True).start()
+    if services.external is not None and services.settings.index_worker:
+        Thread(target=indexer(services, log).run, args=(stop,), name="indexer", daemon=True).start()
     return stop
+
+
+def reindexing(services: Services) -> Reindexing:
+    settings = services.settings
+    base = settings.public_url.rstrip("/") or f"http://{settings.host}:{settings.port}"
+    return Reindexing(services.store, services.external, f"{base}/fhir")
+
+
+def indexer(services: Services, log: Log) -> Indexer:
+    """Fills the index outside the database."""
+    assert services.external is not None  # who calls this has one
+    return Indexer(services.store.index_tasks, services.external, services.waiting, log.warning)
 
 
 def _work(services: Services, log: Log, stop: Event) -> None:
@@ -156,6 +192,7 @@ def _work(services: Services, log: Log, stop: Event) -> None:
             if not bucket_is_there:
                 services.accounts.default.ensure_bucket(services.settings.cors_origins.split())
                 bucket_is_there = True
+            look(services.store.index_tasks)
             while services.lifecycle.run_due(50):
                 pass
         except FhirError as error:

@@ -1,4 +1,4 @@
-"""The command line: serve, init, sweep, hash."""
+"""The command line: serve, init, index-worker, reindex, verify-index, sweep, hash."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _command(commands, "serve", _serve, "start the server; every setting is an environment variable")
     _command(commands, "init", _init, "make the database schema and the bucket, then end")
+    _command(commands, "index-worker", _index_worker, "fill Elasticsearch with what was written, until stopped")
+    reindex = _command(commands, "reindex", _reindex, "make the search index anew while the server goes on")
+    verify = _command(commands, "verify-index", _verify_index, "compare the search index with the store")
+    verify.add_argument("--repair", action="store_true", help="mend what differs")
+    for each in (reindex, verify):
+        each.add_argument("--type", action="append", default=[], help="a resource type; without it all of them")
     sweep = _command(commands, "sweep", _sweep, "find uploads that were never completed and objects that nothing knows")
     sweep.add_argument("--erase", action="store_true", help="erase them too; without it nothing is changed")
     _command(commands, "hash", _hash, "hash a password or token for FHIR_BLOB_USERS and FHIR_BLOB_TOKENS")
@@ -76,6 +82,60 @@ def _sweep(parsed: argparse.Namespace) -> None:
     _wait_for(services.accounts.default, settings)
     sweep = Sweep(services.store, services.accounts, services.lifecycle, settings)
     print(sweep.run(now=services.clock(), dry_run=not parsed.erase).text())
+
+
+def _index_worker(parsed: argparse.Namespace) -> None:
+    import signal
+    from threading import Event
+
+    from fhir_blob import app
+    from fhir_blob.api.logs import Log
+
+    settings = load()
+    app.prepare(settings)
+    services, stop = app.wire(settings), Event()
+    if services.external is None:
+        raise SettingsError("FHIR_BLOB_ELASTICSEARCH is not set: the database itself answers searches.")
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: stop.set())
+    app.indexer(services, Log(settings.log_level)).run(stop)
+
+
+def _reindex(parsed: argparse.Namespace) -> None:
+    from fhir_blob.operations.progress import Bar
+
+    reindexing, types = _reindexing(parsed.type)
+    bar = Bar(types)
+    done = reindexing.run(types, bar.show)
+    bar.end()
+    print(f"{done} resources of {len(types)} types stand in the index anew.")
+
+
+def _verify_index(parsed: argparse.Namespace) -> None:
+    """Status 1 where something differs."""
+    from fhir_blob import app
+    from fhir_blob.operations.verifying import differences, repair
+
+    reindexing, types = _reindexing(parsed.type)
+    found = list(differences(reindexing, types))
+    for each in found:
+        print(f"{each.name} {each.what}.")
+    if parsed.repair:
+        repair(reindexing, found, now=app.clock())
+    print(f"{len(found)} differences{', mended' if parsed.repair and found else ''}.")
+    sys.exit(1 if found else 0)
+
+
+def _reindexing(names: Sequence[str]) -> tuple[Any, list[str]]:
+    from fhir_blob import app
+    from fhir_blob.fhir.definitions import definitions
+
+    unknown = [each for each in names if each not in definitions().types]
+    if unknown:
+        raise SettingsError(f"--type {unknown[0]!r} is no resource type of FHIR R4.")
+    settings = load()
+    app.prepare(settings)
+    return app.reindexing(app.wire(settings)), list(names or definitions().types)
 
 
 def _wait_for(bucket: BlobStore, settings: Settings) -> None:

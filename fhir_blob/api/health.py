@@ -12,6 +12,8 @@ from flask import Blueprint, Response
 from fhir_blob.api.metrics import Metrics
 from fhir_blob.errors import FhirError
 from fhir_blob.interactions import Services
+from fhir_blob.search import ExternalIndex
+from fhir_blob.store import IndexTasks
 
 
 def blueprint(services: Services, metrics: Metrics) -> Blueprint:
@@ -29,14 +31,24 @@ def blueprint(services: Services, metrics: Metrics) -> Blueprint:
             "s3": _part(services.accounts.default.ping),
         }
         up = all(part["status"] == "up" for part in parts.values())
+        if services.external is not None:
+            parts["elasticsearch"] = _index(services.external, services.store.index_tasks)
         body = orjson.dumps({"status": "up" if up else "down", "parts": parts})
         return Response(body, 200 if up else 503, content_type="application/json")
 
     @made.get("/metrics")
     def scrape() -> Response:
-        return Response(metrics.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
+        waiting = None if services.external is None else services.store.index_tasks.backlog()
+        return Response(metrics.exposition(waiting), content_type="text/plain; version=0.0.4; charset=utf-8")
 
     return made
+
+
+def _index(index: ExternalIndex, tasks: IndexTasks) -> dict[str, Any]:
+    """Writes go on without it, and searches say that they are behind: it is told, and keeps nobody from working."""
+    waiting = tasks.backlog()
+    lag = 0.0 if waiting.oldest is None else max(0.0, time.time() - waiting.oldest / 1_000_000)
+    return {**_part(index.ping), "waiting": waiting.waiting, "lag_s": round(lag, 1), "set_aside": waiting.set_aside}
 
 
 def _part(ping: Callable[[], None]) -> dict[str, Any]:

@@ -6,8 +6,11 @@ Source: https://prometheus.io/docs/instrumenting/exposition_formats/
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
+
+from fhir_blob.store import Backlog
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -29,8 +32,8 @@ class Metrics:
             observe = self._known[interaction, status] = self._seconds.labels(interaction, status).observe
         observe(seconds)
 
-    def exposition(self) -> bytes:
-        """The text that Prometheus scrapes."""
+    def exposition(self, waiting: Backlog | None = None) -> bytes:
+        """The text that Prometheus scrapes; `waiting` is the backlog of an index outside the database."""
         from prometheus_client import CollectorRegistry, generate_latest
         from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -39,7 +42,20 @@ class Metrics:
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         else:
             registry.register(self._seconds)
-        return generate_latest(registry)
+        return generate_latest(registry) + (b"" if waiting is None else _told(waiting))
+
+
+def _told(waiting: Backlog) -> bytes:
+    """Of the database, the same whichever worker is asked, so that no worker counts it."""
+    lag = 0.0 if waiting.oldest is None else max(0.0, time.time() - waiting.oldest / 1_000_000)
+    gauges = (
+        ("fhir_blob_index_waiting", "Writes that the index has yet to hear of.", waiting.waiting),
+        ("fhir_blob_index_lag_seconds", "Age of the oldest of them.", round(lag, 3)),
+        ("fhir_blob_index_set_aside", "Resources that the index refuses.", waiting.set_aside),
+    )
+    return "".join(
+        f"# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n" for name, help, value in gauges
+    ).encode()
 
 
 def collect_in(folder: Path) -> None:

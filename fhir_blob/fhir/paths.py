@@ -28,6 +28,11 @@ class _Unsupported(Exception):
 @cache
 def compile_path(expression: str) -> Path:
     """A closure (focus, resource) -> [(value, type), ...] of a search parameter's expression."""
+    return read_path(expression)
+
+
+def read_path(expression: str) -> Path:
+    """The same of an expression that a client sent: nothing of it stays."""
     try:
         node = _Parser(expression).whole()
     except _Unsupported:
@@ -185,9 +190,25 @@ def _by_fhirpathpy(expression: str) -> Path:
         from fhirpathpy.models import models
 
         context = {"resource": resource[0]}
-        return [(value, _guess(value)) for value in fhirpathpy.evaluate(focus[0], expression, context, models["r4"])]
+        try:
+            found = fhirpathpy.evaluate(focus[0], expression, context, models["r4"])
+        except Exception as error:  # it raises no other for what cannot be done with a value
+            raise ValueError(f"{expression[:100]!r} is not understood: {error}") from error
+        return [(value, _guess(value)) for value in found]
 
     return run
+
+
+def check_path(expression: str, type: str) -> None:
+    """ValueError for an expression that is no FHIRPath, or asks for what is not there."""
+    opened = [each for each in _QUOTED.sub("", expression) if each in "()[]"]
+    if opened.count("(") != opened.count(")") or opened.count("[") != opened.count("]"):
+        raise ValueError(f"{expression[:100]!r} leaves a bracket open")
+    root = ({"resourceType": type, "id": "x"}, type)
+    read_path(expression)(root, root)
+
+
+_QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'")
 
 
 def _guess(value: Any) -> str:

@@ -6,9 +6,8 @@ Not the write waits but the search, and no longer than it may: then it answers a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
-from threading import Lock
+from threading import Event, Lock
 
 from fhir_blob.search import ExternalIndex, Page, Query
 from fhir_blob.store import IndexTasks, Reader
@@ -17,10 +16,10 @@ _FIRST_NAP, _LONGEST_NAP = 0.002, 0.05
 
 
 class ConsistentIndex:
-    """`poke` tells the indexer of this process that somebody waits."""
+    """`waiting` tells the indexer of this process that a search waits."""
 
-    def __init__(self, index: ExternalIndex, tasks: IndexTasks, *, seconds: float, poke: Callable[[], None]) -> None:
-        self._index, self._tasks, self._seconds, self._poke = index, tasks, seconds, poke
+    def __init__(self, index: ExternalIndex, tasks: IndexTasks, *, seconds: float, waiting: Event) -> None:
+        self._index, self._tasks, self._seconds, self._waiting = index, tasks, seconds, waiting
         self._refreshing, self._begun = Lock(), 0
 
     def search(self, reader: Reader, query: Query) -> Page:
@@ -38,7 +37,7 @@ class ConsistentIndex:
         while self._tasks.is_queued(newest):
             if time.monotonic() > until:
                 return False
-            self._poke()
+            self._waiting.set()
             time.sleep(nap)
             nap = min(nap * 1.5, _LONGEST_NAP)
         if self._tasks.is_sent(newest):

@@ -92,17 +92,32 @@ _Composite = tuple[str, Path, tuple[tuple[Path, _Writer], ...]]
 @lru_cache(512)
 def _plan(known: Definitions, type: str) -> tuple[tuple[_Simple, ...], tuple[_Composite, ...]]:
     parameters = [each for each in known.search_parameters(type).values() if each.code not in _COLUMNS]
-    simple = [(each.code, _targeted(each), _WRITERS[each.type]) for each in parameters if each.type in _WRITERS]
+    simple = [(each.code, _lenient(each), _WRITERS[each.type]) for each in parameters if each.type in _WRITERS]
     composites = [
         (
             each.code,
-            compile_path(each.expression),
+            _lenient(each),
             tuple((compile_path(part.expression), _WRITERS[part.type]) for part in components(each)),
         )
         for each in parameters
         if each.type == "composite"
     ]
     return tuple(simple), tuple(composites)
+
+
+def _lenient(parameter: SearchParameter) -> Path:
+    """An added parameter that cannot be evaluated on some resource finds nothing in it: no write fails for it."""
+    path = _targeted(parameter)
+    if parameter.url.startswith("http://hl7.org/fhir/"):
+        return path
+
+    def run(focus: Pair, resource: Pair) -> list[Pair]:
+        try:
+            return path(focus, resource)
+        except ValueError:
+            return []
+
+    return run
 
 
 def _targeted(parameter: SearchParameter) -> Path:

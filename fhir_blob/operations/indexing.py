@@ -1,0 +1,113 @@
+"""The indexer: what the store wrote goes into the index outside the database.
+
+It may be killed at any moment, and several may run: a task is done when the index has the resource
+in that version or a later one, and doing it again harms nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from threading import Event
+
+from fhir_blob.errors import FhirError, Unavailable
+from fhir_blob.fhir import codec
+from fhir_blob.search import Document, ExternalIndex, Refused
+from fhir_blob.search.extraction import extract
+from fhir_blob.store import Claimed, IndexTask, IndexTasks, State
+
+_LEASE = 60_000_000
+_IDLE_SECONDS = 0.1
+_REFRESH_SECONDS = 0.5
+_LONGEST_PAUSE = 15.0
+
+# What is said, and of what: a line of the log.
+Report = Callable[..., None]
+
+
+class Indexer:
+    """Of one thread. `waiting` is set while a search waits, and is looked at sooner than the clock."""
+
+    def __init__(self, tasks: IndexTasks, index: ExternalIndex, waiting: Event, report: Report) -> None:
+        self._tasks, self._index, self._waiting, self._report = tasks, index, waiting, report
+        self._sent: list[IndexTask] = []
+        self._refreshed = time.monotonic()
+
+    def run(self, stop: Event) -> None:
+        """Until the event is set. An index out of reach is tried again, less and less often."""
+        pause = _IDLE_SECONDS
+        while not stop.is_set():
+            try:
+                if not self.step():
+                    self._waiting.wait(_IDLE_SECONDS)
+                    self._waiting.clear()
+                pause = _IDLE_SECONDS
+            except FhirError as error:
+                self._report("the indexer waits", error=str(error))
+                stop.wait(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def step(self) -> bool:
+        """Take what is due; False where nothing was. Unavailable leaves it to be claimed again."""
+        claimed = self._tasks.claim(now=time.time_ns() // 1000, lease=_LEASE)
+        if claimed.tasks:
+            self._take(claimed)
+        if self._sent and (not claimed.tasks or time.monotonic() - self._refreshed > _REFRESH_SECONDS):
+            self._refresh()
+        return bool(claimed.tasks)
+
+    def _take(self, claimed: Claimed) -> None:
+        latest = {(each.tenant, each.type, each.id): each for each in claimed.tasks}
+        try:
+            documents = documents_of(self._tasks.states(list(latest)))
+            refused = self._index.write(documents, rebuilding=claimed.rebuilding)
+        except FhirError:
+            self._tasks.release(claimed.tasks)
+            raise
+        aside = {latest[_name(each)].task: each for each in refused}
+        for each in claimed.tasks:
+            if each.task in aside:
+                self._tasks.set_aside(each, aside[each.task].reason)
+                self._report("the index refuses a resource", type=each.type, id=each.id, error=aside[each.task].reason)
+        done = [each for each in claimed.tasks if each.task not in aside]
+        self._tasks.sent(done)
+        self._sent += done
+
+    def _refresh(self) -> None:
+        self._index.refresh({each.type for each in self._sent})
+        self._refreshed = time.monotonic()
+        sent, self._sent = self._sent, []
+        self._tasks.finish(sent)
+
+
+def _name(refused: Refused) -> tuple[str, str, str]:
+    return refused.document.tenant, refused.document.type, refused.document.id
+
+
+def documents_of(states: Iterable[State]) -> list[Document]:
+    return [document_of(each) for each in states]
+
+
+def document_of(state: State) -> Document:
+    """References are those of the database's rows, which know by which URL this server was written to."""
+    entries = None
+    if not state.deleted:
+        found = dict(extract(codec.parse(state.body), base=""))
+        found.pop("reference", None)
+        entries = {**found, "reference": list(state.references)} if state.references else found
+    return Document(state.tenant, state.type, state.id, state.version, state.rid, state.last_updated, entries)
+
+
+def caught_up(tasks: IndexTasks, indexer: Indexer, *, seconds: float) -> bool:
+    """Whether the index has within that time all that was committed when this was asked."""
+    newest, until = tasks.newest(), time.monotonic() + seconds
+    while newest is not None and (tasks.is_queued(newest) or tasks.is_sent(newest)):
+        if time.monotonic() > until:
+            return False
+        try:
+            worked = indexer.step()
+        except Unavailable:
+            worked = False
+        if not worked:
+            time.sleep(0.02)
+    return True

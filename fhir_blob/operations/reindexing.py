@@ -1,0 +1,148 @@
+"""Making the search index anew, and comparing it with the store, while the server goes on.
+
+A search parameter that was added (a SearchParameter in the store) counts once its types were reindexed:
+first every process writes its rows, then all resources are gone through, then it can be asked for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from fhir_blob.fhir import codec
+from fhir_blob.fhir.definitions import SearchParameter, activate
+from fhir_blob.operations.indexing import documents_of
+from fhir_blob.search import ExternalIndex
+from fhir_blob.search.added import Added, dumped, loaded, parameters_of
+from fhir_blob.search.extraction import extract
+from fhir_blob.store import IndexEntries, IndexTasks, ResourceStore, State
+
+# How often a process looks whether search parameters were added, and how long until every one has.
+LOOK_SECONDS = 1.0
+_UNTIL_ALL_KNOW = 2.5
+_BATCH = 200
+_PARAMETERS = "parameters"
+
+# (type, how many of it are done)
+Progress = Callable[[str, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Reindexing:
+    """`external` is the index outside the database, None where the database answers searches."""
+
+    store: ResourceStore
+    external: ExternalIndex | None
+    base: str
+
+    def run(self, types: Sequence[str], progress: Progress) -> int:
+        """Every resource of the types, anew; how many they were. No search fails or misses one meanwhile."""
+        tasks, known = self.store.index_tasks, added(self.store)
+        is_new = self._announce(known, types)
+        done = sum(self._one(type, progress) for type in types)
+        if is_new:
+            _, pending = loaded(tasks.state(_PARAMETERS))
+            tasks.put_state(_PARAMETERS, dumped(known, [each for each in pending if each[0] not in types]))
+            look(tasks)
+        return done
+
+    def _announce(self, known: Added, types: Sequence[str]) -> bool:
+        """Have every process write the rows of added search parameters, which stay pending; whether there are any.
+
+        Those of types that are not reindexed now stay pending beyond it.
+        """
+        tasks = self.store.index_tasks
+        before, waiting = loaded(tasks.state(_PARAMETERS))
+        pending = {
+            (type, code)
+            for type, codes in known.items()
+            for code, each in codes.items()
+            if (type, code) in waiting or each != before.get(type, {}).get(code)
+        }
+        if known == before and not pending:
+            return False
+        activate(known, pending)
+        if self.external is not None:
+            for type in sorted({type for type, _ in pending}):
+                self.external.widen(type)
+        tasks.put_state(_PARAMETERS, dumped(known, pending))
+        time.sleep(_UNTIL_ALL_KNOW)
+        return True
+
+    def _one(self, type: str, progress: Progress) -> int:
+        if self.external is None:
+            return self._rewrite(type, progress)
+        return self._rebuild(type, self.external, progress)
+
+    def _rebuild(self, type: str, index: ExternalIndex, progress: Progress) -> int:
+        """Beside the old index; what is written meanwhile goes into both, since tasks claimed from now on say so."""
+        tasks, count = self.store.index_tasks, 0
+        index.begin(type)
+        tasks.put_state(f"rebuilding/{type}", "1")
+        for states in scanned(tasks, type):
+            index.write(documents_of(states), rebuilding=(type,))
+            count += len(states)
+            progress(type, count)
+        index.swap(type)
+        tasks.put_state(f"rebuilding/{type}", "")
+        return count
+
+    def _rewrite(self, type: str, progress: Progress) -> int:
+        """In its place: each resource's rows are replaced in one transaction, if it is still what was read."""
+        tasks, count = self.store.index_tasks, 0
+        for states in scanned(tasks, type):
+            self.replace(states)
+            count += len(states)
+            progress(type, count)
+        return count
+
+    def replace(self, states: Sequence[State]) -> None:
+        """Make the rows of these resources anew."""
+        by_tenant: dict[str, list[tuple[State, IndexEntries]]] = {}
+        for each in states:
+            by_tenant.setdefault(each.tenant, []).append((each, self.entries(each)))
+        for tenant, pairs in by_tenant.items():
+            self.store.write(tenant, lambda transaction, pairs=pairs: [transaction.reindex(*each) for each in pairs])  # type: ignore[misc]
+
+    def entries(self, state: State) -> IndexEntries:
+        """The rows of a resource. What it refers to is local where it was when it was written."""
+        found = extract(codec.parse(state.body), base=self.base)
+        local = {(type, id) for _, _, type, id, _, url in state.references if id and not url}
+        foreign = {(type, id, url) for _, _, type, id, _, url in state.references if url}
+        rows = [
+            (param, group, type, id, version, "" if (type, id) in local and (type, id, url) not in foreign else url)
+            for param, group, type, id, version, url in found.get("reference", ())
+        ]
+        return {**found, "reference": rows} if rows else found
+
+
+def scanned(tasks: IndexTasks, type: str, *, bodies: bool = True) -> Iterator[tuple[State, ...]]:
+    """The resources of a type, some at a time, in order of rid."""
+    after = 0
+    while states := tasks.scan(type, after_rid=after, limit=_BATCH, bodies=bodies):
+        yield states
+        after = states[-1].rid
+
+
+def look(tasks: IndexTasks) -> None:
+    """Take on the search parameters that were added, if that has changed."""
+    text = tasks.state(_PARAMETERS)
+    if text != _looked.get("text", ""):
+        _looked["text"] = text
+        activate(*loaded(text))
+
+
+_looked: dict[str, str] = {}
+
+
+def added(store: ResourceStore) -> dict[str, dict[str, SearchParameter]]:
+    """By type and code the SearchParameters of the store that R4 does not have itself."""
+    found: dict[str, dict[str, SearchParameter]] = {}
+    for states in scanned(store.index_tasks, "SearchParameter"):
+        for state in states:
+            resource = codec.parse(state.body)
+            if resource.get("status") != "retired" and "expression" in resource:
+                for type, parameter in parameters_of(resource):
+                    found.setdefault(type, {})[parameter.code] = parameter
+    return found
