@@ -3,19 +3,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.client import Client, diagnostics
-from tests.services.server import Server
+from tests.services.server import start
 
 ROWS = "urn:oid:2.16.840.1.113883.2"
 
 
-@pytest.fixture(scope="module")
-def fhir(server: Server) -> Client:
-    return Client(server.base)
+@pytest.fixture(scope="module", params=["database", "elasticsearch"])
+def fhir(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A server whose searches the database answers, and one that asks Elasticsearch."""
+    if request.param == "database":
+        yield Client(request.getfixturevalue("server").base)
+        return
+    given = {"elasticsearch": request.getfixturevalue("elasticsearch_url"), "index_prefix": "api-"}
+    started = start(tmp_path_factory.mktemp("server"), **given)
+    yield Client(started.base)
+    started.kill()
 
 
 def put(fhir: Client, type: str, id: str, /, **elements: Any) -> None:
