@@ -75,14 +75,14 @@ def _json_patch(resource: dict[str, Any], patch: Patch) -> Any:
     left = patch.most_bytes
     for number, operation in enumerate(operations):
         told = _told(number, operation)
+        if not _is_operation(operation):
+            raise BadRequest(f"{told} is no operation of JSON Patch.")
         try:
             step = jsonpatch.JsonPatch([operation])
             left -= _measured(patched, operation, left, told)
             patched = step.apply(patched, in_place=True)
         except jsonpatch.JsonPatchTestFailed as error:
             raise Conflict(f"{told} failed: something else is there.") from error
-        except jsonpatch.InvalidJsonPatch as error:
-            raise BadRequest(f"{told} is no operation of JSON Patch.") from error
         except _MISFITS as error:
             raise Unprocessable(f"{told} cannot be done: what its path or from names is not there.") from error
     return patched
@@ -98,6 +98,24 @@ _MISFITS: tuple[type[Exception], ...] = (
     ValueError,
     AttributeError,
 )
+
+
+def _is_operation(operation: Any) -> bool:
+    if not isinstance(operation, dict) or str(operation.get("op")) not in _MEMBERS:
+        return False
+    pointers = [operation.get(name) for name in ("path", "from") if name in _MEMBERS[str(operation["op"])]]
+    are_pointers = all(isinstance(each, str) and (not each or each[0] == "/") for each in pointers)
+    return are_pointers and _MEMBERS[str(operation["op"])] <= set(operation)
+
+
+_MEMBERS: Mapping[str, frozenset[str]] = {
+    "add": frozenset({"path", "value"}),
+    "replace": frozenset({"path", "value"}),
+    "test": frozenset({"path", "value"}),
+    "remove": frozenset({"path"}),
+    "move": frozenset({"path", "from"}),
+    "copy": frozenset({"path", "from"}),
+}
 
 
 def _told(number: int, operation: Any) -> str:

@@ -1,0 +1,226 @@
+"""Conditional create, update, patch and delete, as clients see them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.client import Client, diagnostics
+from tests.services.server import Server, StartServer
+
+SYSTEM = "https://conditional.example/mrn"
+
+
+@pytest.fixture(scope="module")
+def fhir(server: Server) -> Client:
+    return Client(server.base)
+
+
+def patient(number: str, **more: Any) -> dict[str, Any]:
+    return {"resourceType": "Patient", "identifier": [{"system": SYSTEM, "value": number}], **more}
+
+
+def where(number: str) -> str:
+    return f"identifier={SYSTEM}|{number}"
+
+
+def found(fhir: Client, number: str) -> int:
+    return int(fhir.fhir(f"Patient?{where(number)}&_summary=count")["total"])
+
+
+@pytest.mark.parametrize("before", ["", "?", "Patient?", "http://anywhere/fhir/Patient?"])
+def test_create_where_none_exists(fhir: Client, before: str) -> None:
+    """201 the first time, 200 with the same Location, ETag and resource the second."""
+    number = f"create{len(before)}"
+    headers = {"If-None-Exist": before + where(number)}
+
+    first, second = (fhir("POST", "Patient", json=patient(number), headers=headers) for _ in range(2))
+
+    assert (201, 200) == (first.status_code, second.status_code)
+    assert first.json() == second.json()
+    assert [first.headers[name] for name in ("Location", "ETag")] == [
+        second.headers[name] for name in ("Location", "ETag")
+    ]
+    assert 1 == found(fhir, number)
+
+
+def test_several_matches(fhir: Client) -> None:
+    """412 for create, update, patch and delete, each quoting the criteria; nothing is changed."""
+    for _ in range(2):
+        fhir.create(patient("several"))
+    path = f"Patient?{where('several')}"
+    merge = {"Content-Type": "application/merge-patch+json"}
+
+    answers = [
+        fhir("POST", "Patient", json=patient("several"), headers={"If-None-Exist": where("several")}),
+        fhir("PUT", path, json=patient("several")),
+        fhir("PATCH", path, json={"active": True}, headers=merge),
+        fhir("DELETE", path),
+    ]
+
+    assert [412] * 4 == [answer.status_code for answer in answers]
+    assert {f"{path!r} matches more than one Patient."} == {diagnostics(answer)[0] for answer in answers}
+    assert 2 == found(fhir, "several")
+
+
+def test_update_where(fhir: Client) -> None:
+    """None: 201 with an id of the server's; one: 200 with its next version; its id may stand in the body."""
+    path = f"Patient?{where('update')}"
+
+    made = fhir("PUT", path, json=patient("update"))
+    id = made.json()["id"]
+    again = fhir("PUT", path, json=patient("update", active=True))
+    named = fhir("PUT", path, json=patient("update", id=id))
+    other = fhir("PUT", path, json=patient("update", id="other"))
+
+    assert [201, 200, 200, 400] == [answer.status_code for answer in (made, again, named, other)]
+    assert [(id, "1"), (id, "2"), (id, "3")] == [
+        (answer.json()["id"], answer.json()["meta"]["versionId"]) for answer in (made, again, named)
+    ]
+    assert [f"The body's id is 'other', but the match's is '{id}'."] == diagnostics(other)
+
+
+def test_update_where_nothing_matches_and_an_id_is_given(fhir: Client) -> None:
+    """The id is taken where it is free; 409 where it is not."""
+    made = fhir("PUT", f"Patient?{where('chosen')}", json=patient("chosen", id="chosen-id"))
+    taken = fhir("PUT", f"Patient?{where('nobody')}", json=patient("nobody", id="chosen-id"))
+
+    assert (201, "chosen-id") == (made.status_code, made.json()["id"])
+    sentence = "Nothing matches, but Patient/chosen-id, which the body's id names, is there already."
+    assert (409, [sentence]) == (taken.status_code, diagnostics(taken))
+    assert 0 == found(fhir, "nobody")
+
+
+def test_if_match_guards_the_match(fhir: Client) -> None:
+    """412 for another version than that of the match, for update, patch and delete; and where nothing matches."""
+    fhir.create(patient("guarded"))
+    path = f"Patient?{where('guarded')}"
+    other = {"If-Match": 'W/"7"'}
+    merge = {**other, "Content-Type": "application/merge-patch+json"}
+
+    refused = [
+        fhir("PUT", path, json=patient("guarded"), headers=other),
+        fhir("PATCH", path, json={"active": True}, headers=merge),
+        fhir("DELETE", path, headers=other),
+        fhir("PUT", f"Patient?{where('guarded-none')}", json=patient("guarded-none"), headers=other),
+    ]
+
+    assert [412] * 4 == [answer.status_code for answer in refused]
+    assert 200 == fhir("PUT", path, json=patient("guarded"), headers={"If-Match": 'W/"1"'}).status_code
+
+
+def test_delete_where(fhir: Client) -> None:
+    """204 for one match and for none."""
+    fhir.create(patient("delete"))
+    path = f"Patient?{where('delete')}"
+
+    assert [204, 204] == [fhir("DELETE", path).status_code for _ in range(2)]
+    assert 0 == found(fhir, "delete")
+
+
+def test_patch_where(fhir: Client) -> None:
+    """200 for the one match, 404 for none."""
+    id = fhir.create(patient("patch"))["id"]
+    change = {"json": {"active": True}, "headers": {"Content-Type": "application/merge-patch+json"}}
+
+    done, none = (fhir("PATCH", f"Patient?{where(number)}", **change) for number in ("patch", "patch-none"))
+
+    assert (200, id, True) == (done.status_code, done.json()["id"], done.json()["active"])
+    assert (404, [f"'Patient?{where('patch-none')}' matches nothing."]) == (none.status_code, diagnostics(none))
+
+
+@pytest.mark.parametrize(
+    ("criteria", "status", "sentence"),
+    [
+        ("", 412, "'Patient?' has no criterion: it would match every Patient."),
+        ("_count=1", 412, "'Patient?_count=1' has no criterion: it would match every Patient."),
+        ("_sort=birthdate&_format=json", 412, "'Patient?_sort=birthdate&_format=json' has no criterion: it would match every Patient."),
+        ("_include=Patient:organization", 412, "'Patient?_include=Patient:organization' has no criterion: it would match every Patient."),
+        ("identifer=1", 400, "The search parameter 'identifer' is not known, or has no value."),
+        ("identifier=", 400, "The search parameter 'identifier' is not known, or has no value."),
+        ("identifier=,", 400, "The search parameter 'identifier' is not known, or has no value."),
+        ("active=true&shoe=42", 400, "The search parameter 'shoe' is not known, or has no value."),
+        ("birthdate=soon", 400, None),
+    ],
+)  # fmt: skip
+def test_criteria_that_select_nothing(fhir: Client, criteria: str, status: int, sentence: str | None) -> None:
+    """Refused with the criterion quoted, whatever the interaction: they must not match everything."""
+    answers = [
+        fhir("POST", "Patient", json=patient("nothing"), headers={"If-None-Exist": criteria}),
+        fhir("PUT", f"Patient?{criteria}", json=patient("nothing")),
+        fhir("PATCH", f"Patient?{criteria}", json={}, headers={"Content-Type": "application/merge-patch+json"}),
+        fhir("DELETE", f"Patient?{criteria}"),
+    ]
+
+    assert [status] * 4 == [answer.status_code for answer in answers]
+    assert sentence is None or {sentence} == {diagnostics(answer)[0] for answer in answers}
+    assert 0 == found(fhir, "nothing")
+
+
+def test_no_count_or_page_hides_a_match(fhir: Client) -> None:
+    """_count=0 and _count=1 beside a criterion change nothing of what it matches."""
+    for _ in range(2):
+        fhir.create(patient("counted"))
+
+    refused = [fhir("DELETE", f"Patient?{where('counted')}&_count={count}").status_code for count in (0, 1)]
+
+    assert [412, 412] == refused
+
+
+def test_a_binary_has_no_conditions(fhir: Client) -> None:
+    """405, since its bytes would be on their way before anything is decided; it can be deleted by criteria."""
+    binary = {"resourceType": "Binary", "contentType": "text/plain", "meta": {"tag": [{"code": "conditional"}]}}
+
+    refused = [
+        fhir("POST", "Binary", json=binary, headers={"If-None-Exist": "_tag=conditional"}),
+        fhir("PUT", "Binary?_tag=conditional", json=binary),
+    ]
+    id = fhir.create(binary)["id"]
+
+    assert [405, 405] == [answer.status_code for answer in refused]
+    assert 204 == fhir("DELETE", "Binary?_tag=conditional").status_code
+    assert 410 == fhir.get(f"Binary/{id}", Accept="application/fhir+json").status_code
+
+
+def test_several_are_deleted_where_the_setting_says_so(start_server: StartServer) -> None:
+    """conditional_delete=multiple deletes all that match and nothing else; the CapabilityStatement tells."""
+    fhir = Client(start_server(conditional_delete="multiple").base)
+    for number in ("many", "many", "many", "another"):
+        fhir.create(patient(number))
+
+    refused = fhir("DELETE", "Patient?_count=9")
+    done = fhir("DELETE", f"Patient?{where('many')}")
+
+    assert (412, 204) == (refused.status_code, done.status_code)
+    assert (0, 1) == (found(fhir, "many"), found(fhir, "another"))
+    resources = fhir.fhir("metadata")["rest"][0]["resource"]
+    assert {"multiple"} == {each["conditionalDelete"] for each in resources}
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_races_make_one_resource(start_server: StartServer, request: pytest.FixtureRequest, database: str) -> None:
+    """Of eight clients over two workers that create, or update, on one criterion one makes it; no bytes are left over."""
+    url = request.getfixturevalue("fresh_postgresql_url") if database == "postgresql" else ""
+    server = start_server(database=url, workers=2)
+    assert 2 <= len(psutil.Process(server.process.pid).children())
+    photo = [{"contentType": "image/png", "data": "aGk="}]
+
+    def create(number: str) -> int:
+        headers = {"If-None-Exist": where(number)}
+        return Client(server.base)("POST", "Patient", json=patient(number, photo=photo), headers=headers).status_code
+
+    def update(number: str) -> int:
+        return Client(server.base)("PUT", f"Patient?{where(number)}", json=patient(number)).status_code
+
+    fhir = Client(server.base)
+    with ThreadPoolExecutor(8) as threads:
+        for round in range(4):
+            created = sorted(threads.map(create, [f"c{round}"] * 8))
+            updated = sorted(threads.map(update, [f"u{round}"] * 8))
+
+            assert [200] * 7 + [201] == created == updated
+            assert (1, 1) == (found(fhir, f"c{round}"), found(fhir, f"u{round}"))
+    assert 4 == fhir.fhir("Binary/_history?_attachments=reference")["total"]
