@@ -182,7 +182,8 @@ def reindexing(services: Services) -> Reindexing:
 def indexer(services: Services, log: Log) -> Indexer:
     """Fills the index outside the database."""
     assert services.external is not None  # who calls this has one
-    return Indexer(services.store.index_tasks, services.external, services.waiting, log.warning)
+    lease = 3 * services.settings.elasticsearch_timeout
+    return Indexer(services.store.index_tasks, services.external, services.waiting, log.warning, lease=lease)
 
 
 def _work(services: Services, log: Log, stop: Event) -> None:

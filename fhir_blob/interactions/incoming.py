@@ -19,6 +19,7 @@ from fhir_blob.fhir.references import LocalReference, local_references
 from fhir_blob.fhir.validation import validate
 from fhir_blob.interactions import Context, instant
 from fhir_blob.interactions.links import Links, Target
+from fhir_blob.search import added
 from fhir_blob.search.extraction import extract
 from fhir_blob.store import Blob, IndexEntries, Method, Transaction, Version
 
@@ -82,6 +83,8 @@ def checked(context: Context, resource: Any, type: str) -> dict[str, Any]:
     issues = validate(resource, lenient=context.services.settings.validation == "lenient")
     if any(issue.severity == "error" for issue in issues):
         raise Invalid(f"The {type} is not valid.", issues=issues)
+    if type == "SearchParameter":
+        added.check(resource)
     return resource
 
 

@@ -16,7 +16,6 @@ from fhir_blob.search import Document, ExternalIndex, Refused
 from fhir_blob.search.extraction import extract
 from fhir_blob.store import Claimed, IndexTask, IndexTasks, State
 
-_LEASE = 60_000_000
 _IDLE_SECONDS = 0.1
 _REFRESH_SECONDS = 0.5
 _LONGEST_PAUSE = 15.0
@@ -26,10 +25,16 @@ Report = Callable[..., None]
 
 
 class Indexer:
-    """Of one thread. `waiting` is set while a search waits, and is looked at sooner than the clock."""
+    """Of one thread. `waiting` is set while a search waits, and is looked at sooner than the clock.
 
-    def __init__(self, tasks: IndexTasks, index: ExternalIndex, waiting: Event, report: Report) -> None:
+    After `lease` seconds another indexer takes over what this one claimed: longer than any write takes.
+    """
+
+    def __init__(
+        self, tasks: IndexTasks, index: ExternalIndex, waiting: Event, report: Report, *, lease: float
+    ) -> None:
         self._tasks, self._index, self._waiting, self._report = tasks, index, waiting, report
+        self._lease = int(lease * 1_000_000)
         self._sent: list[IndexTask] = []
         self._refreshed = time.monotonic()
 
@@ -49,7 +54,7 @@ class Indexer:
 
     def step(self) -> bool:
         """Take what is due; False where nothing was. Unavailable leaves it to be claimed again."""
-        claimed = self._tasks.claim(now=time.time_ns() // 1000, lease=_LEASE)
+        claimed = self._tasks.claim(now=time.time_ns() // 1000, lease=self._lease)
         if claimed.tasks:
             self._take(claimed)
         if self._sent and (not claimed.tasks or time.monotonic() - self._refreshed > _REFRESH_SECONDS):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from fhir_blob.errors import Unprocessable
 from fhir_blob.fhir import codec
 from fhir_blob.fhir.definitions import SearchParameter, activate
 from fhir_blob.operations.indexing import documents_of
@@ -78,6 +80,8 @@ class Reindexing:
     def _rebuild(self, type: str, index: ExternalIndex, progress: Progress) -> int:
         """Beside the old index; what is written meanwhile goes into both, since tasks claimed from now on say so."""
         tasks, count = self.store.index_tasks, 0
+        if not tasks.scan(type, after_rid=0, limit=1, bodies=False) and not index.held(type, after_rid=0, limit=1):
+            return 0
         index.begin(type)
         tasks.put_state(f"rebuilding/{type}", "1")
         for states in scanned(tasks, type):
@@ -143,6 +147,7 @@ def added(store: ResourceStore) -> dict[str, dict[str, SearchParameter]]:
         for state in states:
             resource = codec.parse(state.body)
             if resource.get("status") != "retired" and "expression" in resource:
-                for type, parameter in parameters_of(resource):
-                    found.setdefault(type, {})[parameter.code] = parameter
+                with suppress(Unprocessable):  # a composite of what is not known here
+                    for type, parameter in parameters_of(resource):
+                        found.setdefault(type, {})[parameter.code] = parameter
     return found

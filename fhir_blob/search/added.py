@@ -26,8 +26,7 @@ def parameters_of(resource: Mapping[str, Any]) -> Iterator[tuple[str, SearchPara
     if type not in _TYPES or (type == "composite" and not resource.get("component")):
         return
     bases = [type for base in resource["base"] for type in _types_of(base)]
-    for base in bases[:1]:
-        _check(expression, base)
+    check(resource)
     parts = tuple(_component(each) for each in resource.get("component", ()))
     parameter = SearchParameter(code, type, expression, tuple(resource.get("target", ())), parts, resource["url"])
     yield from ((base, parameter) for base in bases)
@@ -48,12 +47,15 @@ def _component(part: Mapping[str, Any]) -> Component:
     return Component(type, part["expression"])
 
 
-def _check(expression: str, type: str) -> None:
+def check(resource: Mapping[str, Any]) -> None:
+    """Unprocessable for a SearchParameter whose expression is no FHIRPath."""
+    types = [type for base in resource["base"] for type in _types_of(base)]
     try:
-        check_path(expression, type)
+        for type in types[:1] if "expression" in resource else ():
+            check_path(resource["expression"], type)
     except ValueError as error:
         raise Unprocessable(
-            f"The expression cannot be searched by: {error}", expression="SearchParameter.expression"
+            f"The expression cannot be searched by: {error}.", expression="SearchParameter.expression"
         ) from None
 
 

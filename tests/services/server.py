@@ -106,6 +106,13 @@ def start(data: Path, *, wait: bool = True, **settings: Any) -> Server:
     return server
 
 
+def command(data: Path, *arguments: str, **settings: Any) -> subprocess.CompletedProcess[str]:
+    """`fhir-blob arguments` beside a server of that folder and those settings."""
+    given = {"data": data, **settings}
+    run = [sys.executable, "-m", "fhir_blob", *arguments]
+    return subprocess.run(run, cwd=data, env=_environment(given), capture_output=True, text=True, timeout=240)
+
+
 def free_port() -> int:
     """A port that is free, below those that the system hands out to clients."""
     while True:
