@@ -226,7 +226,9 @@ def _given(operation: _Operation, part: Mapping[str, Any], type: str, stem: str)
     if "part" in part or "resource" in part:
         name, field = next(iter(known.items()))
         return name, part["resource"] if "resource" in part else _built(operation, part["part"], field), None
-    given = next(each.lstrip("_") for each in part if each.lstrip("_").startswith("value"))
+    given = next((each.lstrip("_") for each in part if each.lstrip("_").startswith("value")), None)
+    if given is None:
+        raise BadRequest(f"{operation.told} has a part {part['name'][:_QUOTED]!r} without a value.")
     name = next(iter(known)) if len(known) == 1 else stem + given[5:]
     if name not in known:
         raise operation.refused(f"{stem} takes no {given[5:]}")

@@ -5,20 +5,30 @@ The CapabilityStatement is made from the tables that the server runs on.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from fhir_blob import __version__
-from fhir_blob.fhir import codec
-from fhir_blob.fhir.definitions import definitions
+from fhir_blob.fhir import codec, patch
+from fhir_blob.fhir.definitions import Definitions, SearchParameter, definitions
 from fhir_blob.interactions import Answer, Context
+from fhir_blob.interactions.search import COMPARTMENTS
+from fhir_blob.search.clauses import parameters
+from fhir_blob.search.includes import references
 
 TYPE_INTERACTIONS = (
     "create", "read", "vread", "update", "patch", "delete", "history-instance", "history-type", "search-type",
 )  # fmt: skip
-SYSTEM_INTERACTIONS = ("history-system",)
+SYSTEM_INTERACTIONS = ("history-system", "search-system")
 FORMATS = ("json", "application/fhir+json")
-_OPERATIONS = {"Binary": (("complete", "Binary-complete"), ("presigned-url", "Binary-presigned-url"))}
 _DEFINITION = "https://fhir-blob.org/OperationDefinition/"
+_OPERATIONS = {
+    "Binary": (("complete", f"{_DEFINITION}Binary-complete"), ("presigned-url", f"{_DEFINITION}Binary-presigned-url")),
+    "Patient": (("everything", "http://hl7.org/fhir/OperationDefinition/Patient-everything"),),
+    "DocumentReference": (("docref", "http://hl7.org/fhir/us/core/OperationDefinition/docref"),),
+}
+_SYSTEM_OPERATIONS = (("reindex", f"{_DEFINITION}reindex"),)
+_COMPARTMENT = "http://hl7.org/fhir/CompartmentDefinition/"
 # When this version of the statement was published: https://hl7.org/fhir/R4/capabilitystatement.html
 _DATE = "2026-11-21"
 
@@ -35,12 +45,16 @@ def capabilities(context: Context) -> Answer:
         "implementation": {"description": "fhir_blob, FHIR for the resources that carry bytes", "url": context.base},
         "fhirVersion": "4.0.1",
         "format": list(FORMATS),
+        "patchFormat": list(patch.TYPES),
         "rest": [
             {
                 "mode": "server",
                 "security": {"cors": bool(settings.cors_origins)},
                 "resource": [_resource(context, type) for type in definitions().types],
                 "interaction": [{"code": code} for code in SYSTEM_INTERACTIONS],
+                "searchParam": [_search_parameter(each) for each in parameters(()).values()],
+                "operation": [{"name": name, "definition": url} for name, url in _SYSTEM_OPERATIONS],
+                "compartment": [f"{_COMPARTMENT}{name.lower()}" for name in COMPARTMENTS],
             }
         ],
     }
@@ -48,7 +62,7 @@ def capabilities(context: Context) -> Answer:
 
 
 def _resource(context: Context, type: str) -> dict[str, Any]:
-    parameters = definitions().search_parameters(type)
+    known = definitions().searchable(type)
     described: dict[str, Any] = {
         "type": type,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{type}",
@@ -60,12 +74,26 @@ def _resource(context: Context, type: str) -> dict[str, Any]:
         "conditionalRead": "full-support",
         "conditionalUpdate": type != "Binary",
         "conditionalDelete": context.services.settings.conditional_delete,
-        "searchParam": [
-            {"name": each.code, "definition": each.url, "type": each.type}
-            for each in parameters.values()
-            if each.type != "special"
-        ],
+        "searchInclude": ["*", *(f"{type}:{code}" for code in references(type))],
+        "searchRevInclude": list(_referring(definitions()).get(type, ())),
+        "searchParam": [_search_parameter(each) for each in known.values() if each.type != "special"],
     }
     if type in _OPERATIONS:
-        described["operation"] = [{"name": name, "definition": _DEFINITION + id} for name, id in _OPERATIONS[type]]
+        described["operation"] = [{"name": name, "definition": url} for name, url in _OPERATIONS[type]]
     return described
+
+
+def _search_parameter(parameter: SearchParameter) -> dict[str, str]:
+    return {"name": parameter.code, "definition": parameter.url, "type": parameter.type}
+
+
+@lru_cache(4)
+def _referring(known: Definitions) -> dict[str, list[str]]:
+    """By type the reference parameters of other types that may refer to it."""
+    found: dict[str, list[str]] = {}
+    for type in known.types:
+        for code, each in known.searchable(type).items():
+            if each.type == "reference":
+                for target in each.targets or known.types:
+                    found.setdefault(target, []).append(f"{type}:{code}")
+    return found

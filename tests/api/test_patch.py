@@ -215,3 +215,22 @@ def test_eight_patch_at_once(fhir: Client) -> None:
     assert [200] * 24 == statuses
     values = {each["value"] for each in fhir.fhir(f"Patient/{id}")["identifier"]}
     assert {"first", *map(str, range(24))} == values
+
+
+def test_the_capability_statement_tells(fhir: Client) -> None:
+    """Its patchFormats are taken, and every type can be patched."""
+    statement = fhir.fhir("metadata")
+    id = fhir.create({"resourceType": "Patient"})["id"]
+    bodies = {
+        "application/json-patch+json": "[]",
+        "application/merge-patch+json": "{}",
+        "application/fhir+json": '{"resourceType":"Parameters"}',
+    }
+
+    statuses = [
+        fhir("PATCH", f"Patient/{id}", data=bodies[each], headers={"Content-Type": each}).status_code
+        for each in statement["patchFormat"]
+    ]
+
+    assert [200] * 3 == statuses
+    assert all({"code": "patch"} in each["interaction"] for each in statement["rest"][0]["resource"])

@@ -11,6 +11,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fhir_blob.errors import FhirError
 from fhir_blob.fhir import codec
@@ -218,3 +220,91 @@ def test_merge_patch() -> None:
 
     expected = patient(maritalStatus={"text": "b", "id": "m"}, identifier=[C], managingOrganization={"display": "o"})
     assert expected == after
+
+
+POINTERS = st.lists(
+    st.sampled_from(["active", "name", "0", "1", "-", "given", "_given", "x", "~1", "", "9" * 30]), max_size=4
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["op", "path", "0", "x"]), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+OPERATIONS = st.fixed_dictionaries(
+    {"op": st.sampled_from(["add", "remove", "replace", "move", "copy", "test"])},
+    optional={
+        "path": POINTERS.map(lambda parts: "".join(f"/{each}" for each in parts)),
+        "from": POINTERS.map(lambda parts: "".join(f"/{each}" for each in parts)),
+        "value": VALUES,
+    },
+)
+STEPS = st.sampled_from(
+    [
+        "Patient",
+        "name",
+        "given",
+        "[0]",
+        "[1]",
+        "extension('x')",
+        "first()",
+        "last()",
+        "where(given = 'a')",
+        "where($this)",
+    ]
+    + [
+        "ofType(string)",
+        "deceased",
+        "birthDate",
+        "skip(1)",
+        "`text`",
+        "x",
+        "(",
+        "'",
+        "contact",
+        "id",
+        "where(1 / 0)",
+        "%x",
+    ]
+)
+PARTS = st.lists(
+    st.fixed_dictionaries(
+        {"name": st.sampled_from(["index", "source", "destination", "value", "name"])},
+        optional={
+            "valueString": st.sampled_from(["given", "birthDate", "extension", "deceased", "x"]),
+            "valueInteger": st.integers(-1, 3),
+            "part": st.just([{"name": "given", "valueString": "y"}]),
+        },
+    ),
+    max_size=4,
+)
+WHOLE = {
+    "active": True,
+    "name": [{"given": ["a", None], "_given": [None, {"id": "g"}]}, {"text": "t"}],
+    "_birthDate": {"id": "b"},
+}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(OPERATIONS | VALUES, max_size=4))
+def test_no_json_patch_makes_a_fault(operations: list[Any]) -> None:
+    """Whatever is sent, it is done or refused."""
+    try:
+        Patch(JSON_PATCH, operations, 1000).apply(patient(**WHOLE))
+    except FhirError as error:
+        assert error.status in (400, 409, 413, 422)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(["add", "insert", "delete", "replace", "move"]), st.lists(STEPS, min_size=1, max_size=4), PARTS)
+def test_no_fhirpath_patch_makes_a_fault(type: str, steps: list[str], parts: list[Any]) -> None:
+    """Whatever is sent, it is done or refused, and what it makes has no empty element."""
+    path = ".".join(steps).replace(".[", "[")
+    given = [{"name": "type", "valueCode": type}, {"name": "path", "valueString": path}, *parts]
+    try:
+        after = applied(patient(**WHOLE), {"name": "operation", "part": given})
+    except FhirError as error:
+        assert error.status in (400, 422)
+    else:
+        assert not any(each in ({}, []) for each in after.values())
