@@ -33,17 +33,35 @@ class Upload:
     security_context: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A Binary ready to be stored, its data taken out.
+
+    `blob` is what was written, or is offered for a new Binary. `as_data`: it came with data; None where
+    that data was there already.
+    """
+
+    id: str
+    resource: dict[str, Any]
+    blob: Blob | None
+    as_data: bool | None
+
+    @property
+    def blobs(self) -> tuple[str, ...]:
+        return () if self.blob is None else (self.blob.id,)
+
+
 def create(context: Context, type: str, resource: dict[str, Any]) -> Answer:
     """201: with a PUT URL where the Binary came without data."""
-    id = context.services.new_id()
-    return _create(context, id, *_taken(context, resource, id, None))
+    taken = take(context, checked(context, resource), context.services.new_id(), is_new=True)
+    return _create(context, taken)
 
 
 def create_raw(context: Context, upload: Upload) -> Answer:
     """201, the bytes stored and hashed as they streamed through."""
     id = context.services.new_id()
     resource = _raw_resource(context, upload)
-    return _create(context, id, resource, _written(context, id, upload), as_data=False)
+    return _create(context, Taken(id, resource, _written(context, id, upload), as_data=False))
 
 
 def update(
@@ -56,18 +74,15 @@ def update(
     method: Method = "PUT",
 ) -> Answer:
     """200 or 201. Without data the bytes stay, and a PUT URL for a next version is answered."""
-    with context.services.store.read(context.tenant) as reader:
-        prior = reader.blob(id, _LATEST)
-    resource, written, as_data = _taken(context, resource, id, prior)
-    same_id(resource, id)
-    return _update(context, id, resource, written, as_data, if_match, method)
+    same_id(checked(context, resource), id)
+    return _update(context, take(context, resource, id), if_match, method)
 
 
 def update_raw(context: Context, id: str, upload: Upload, *, if_match: int | None = None) -> Answer:
     """200 or 201, with the raw body as the bytes of the next version."""
     resource = _raw_resource(context, upload)
     same_id({"id": id}, id)
-    return _update(context, id, resource, _written(context, id, upload), False, if_match)
+    return _update(context, Taken(id, resource, _written(context, id, upload), as_data=False), if_match)
 
 
 def promote(context: Context, transaction: Transaction, blob: Blob) -> Blob:
@@ -86,24 +101,25 @@ def promote(context: Context, transaction: Transaction, blob: Blob) -> Blob:
 _LATEST = 2**62
 
 
-def _taken(
-    context: Context, resource: Any, id: str, prior: Blob | None
-) -> tuple[dict[str, Any], Blob | None, bool | None]:
-    """The checked Binary without its data, the blob its data was written to, and whether it came with data.
-
-    Data that the Binary has already is not written again: then None, None.
-    """
+def checked(context: Context, resource: Any) -> dict[str, Any]:
+    """The Binary without what answers add, if it is a valid one: see incoming.checked."""
     if isinstance(resource, dict):
         _strip(resource)
-    incoming.checked(context, resource, "Binary")
+    return incoming.checked(context, resource, "Binary")
+
+
+def take(context: Context, resource: dict[str, Any], id: str, *, is_new: bool = False) -> Taken:
+    """A valid Binary, whose data is in S3 afterwards, unless the Binary has it already: see `give_up`."""
     if "data" not in resource:
-        return resource, None, False
+        return Taken(id, resource, _offer(context, id, resource["contentType"], 1) if is_new else None, as_data=False)
     content = incoming.decoded(resource.pop("data"))
     digest = base64.b64encode(hashlib.sha1(content, usedforsecurity=False).digest()).decode()
+    with context.services.store.read(context.tenant) as reader:
+        prior = None if is_new else reader.blob(id, _LATEST)
     if prior is not None and prior.sha1 == digest and prior.state == "available":
-        return resource, None, None
+        return Taken(id, resource, None, as_data=None)
     upload = Upload(resource["contentType"], (content,), len(content))
-    return resource, _written(context, id, upload), True
+    return Taken(id, resource, _written(context, id, upload), as_data=True)
 
 
 def _strip(resource: dict[str, Any]) -> None:
@@ -143,46 +159,44 @@ def _draft(context: Context, resource: dict[str, Any], id: str, link: Link) -> D
     return incoming.binary_draft(context, dict(resource), id, link)
 
 
-def _create(context: Context, id: str, resource: dict[str, Any], written: Blob | None, as_data: bool | None) -> Answer:
-    content_type = resource["contentType"]
-    drafted = _draft(context, resource, id, Link(id, 1, bool(as_data)))
-    blob = written or _offer(context, id, content_type, 1)
-
-    def work(transaction: Transaction) -> Version:
-        incoming.put_bytes(transaction, blob.with_(version=1))
-        version = drafted.version(1, context.services.clock(), "POST")
-        return transaction.put(version, drafted.entries, expected=None)
-
-    return read.answer(context, _kept(context, written, work), status=201, made=(blob.id,))
+def _create(context: Context, taken: Taken) -> Answer:
+    version = _kept(context, taken, lambda transaction: create_in(context, transaction, taken))
+    return read.answer(context, version, status=201, made=taken.blobs)
 
 
-def _update(
-    context: Context,
-    id: str,
-    resource: dict[str, Any],
-    written: Blob | None,
-    as_data: bool | None,
-    if_match: int | None,
-    method: Method = "PUT",
-) -> Answer:
-    content_type = resource["contentType"]
-    drafted = _draft(context, resource, id, Link(id, None))
+def create_in(context: Context, transaction: Transaction, taken: Taken) -> Version:
+    """Store a new Binary, in the transaction."""
+    assert taken.blob is not None  # of a new one
+    drafted = _draft(context, taken.resource, taken.id, Link(taken.id, 1, bool(taken.as_data)))
+    incoming.put_bytes(transaction, taken.blob.with_(version=1))
+    return transaction.put(drafted.version(1, context.services.clock(), "POST"), drafted.entries, expected=None)
 
-    def work(transaction: Transaction) -> tuple[Version, bool]:
-        current = replaced(context, transaction, "Binary", id, if_match)
-        transaction.lock_binary(id)
-        there = current is not None and not current.deleted
-        number = 1 if current is None else current.version + 1
-        before = transaction.blob(id, number) if there else None
-        _place_bytes(context, transaction, id, number, content_type, before, written, offers=as_data is not None)
-        kept = as_data if written or current is None else _came_as_data(current)
-        slots = (replace(drafted.slots[0], link=Link(id, number, bool(kept))),)
-        version = replace(drafted, slots=slots).version(number, context.services.clock(), method)
-        version = transaction.put(version, drafted.entries, expected=None if current is None else current.version)
-        return version, not there
 
-    version, created = _kept(context, written, work)
+def _update(context: Context, taken: Taken, if_match: int | None, method: Method = "PUT") -> Answer:
+    version, created = _kept(
+        context, taken, lambda transaction: update_in(context, transaction, taken, if_match, method)
+    )
     return read.answer(context, version, status=201 if created else 200)
+
+
+def update_in(
+    context: Context, transaction: Transaction, taken: Taken, if_match: int | None, method: Method = "PUT"
+) -> tuple[Version, bool]:
+    """Store the next version, in the transaction, and whether that made the Binary."""
+    id, content_type = taken.id, taken.resource["contentType"]
+    drafted = _draft(context, taken.resource, id, Link(id, None))
+    current = replaced(context, transaction, "Binary", id, if_match)
+    transaction.lock_binary(id)
+    there = current is not None and not current.deleted
+    number = 1 if current is None else current.version + 1
+    before = transaction.blob(id, number) if there else None
+    offers = taken.as_data is not None
+    _place_bytes(context, transaction, id, number, content_type, before, taken.blob, offers=offers)
+    kept = taken.as_data if taken.blob or current is None else _came_as_data(current)
+    slots = (replace(drafted.slots[0], link=Link(id, number, bool(kept))),)
+    version = replace(drafted, slots=slots).version(number, context.services.clock(), method)
+    version = transaction.put(version, drafted.entries, expected=None if current is None else current.version)
+    return version, not there
 
 
 def _place_bytes(
@@ -214,14 +228,19 @@ def _came_as_data(version: Version) -> bool:
     return any(slot.link.as_data for slot in attachments.decode(version.slots))
 
 
-def _kept(context: Context, written: Blob | None, work: Callable[[Transaction], T]) -> T:
+def _kept(context: Context, taken: Taken, work: Callable[[Transaction], T]) -> T:
     """The transaction's result; bytes written for it are given up where it fails."""
     try:
         return context.services.store.write(context.tenant, work)
     except BaseException:
-        if written is not None:
-            context.services.lifecycle.abandon(context.tenant, written)
+        give_up(context, taken)
         raise
+
+
+def give_up(context: Context, taken: Taken) -> None:
+    """The bytes of a Binary that was not stored after all."""
+    if taken.blob is not None and taken.blob.object_key:
+        context.services.lifecycle.abandon(context.tenant, taken.blob)
 
 
 def offer_next(context: Context, id: str) -> Blob:

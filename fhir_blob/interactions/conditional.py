@@ -36,8 +36,7 @@ class Moved(Conflict):
 
 def matches(context: Context, reader: Reader, type: str, criteria: Criteria, *, most: int = 2) -> tuple[Version, ...]:
     """What the criteria match, `most` at most. PreconditionFailed or BadParameter for criteria that select nothing."""
-    authorise(context.principal, Asked("search-type", type))
-    query = _query(context, type, criteria, most)
+    query = asked(context, type, criteria, most)
     return context.services.rows.search(reader, query).matches
 
 
@@ -47,10 +46,12 @@ def one(context: Context, transaction: Transaction, type: str, criteria: Criteri
     PreconditionFailed where there are several. In one transaction take the types in alphabetical order.
     """
     transaction.hold(f"{type}?")
-    return _only(type, criteria, matches(context, transaction, type, criteria))
+    return only(type, criteria, matches(context, transaction, type, criteria))
 
 
-def _query(context: Context, type: str, criteria: Criteria, most: int) -> Query:
+def asked(context: Context, type: str, criteria: Criteria, most: int = 2) -> Query:
+    """The Query of criteria that select something; PreconditionFailed or BadParameter for others."""
+    authorise(context.principal, Asked("search-type", type))
     query = parse_query(
         type,
         criteria,
@@ -70,7 +71,8 @@ def told(type: str, criteria: Criteria) -> str:
     return f"{type}?{'&'.join(f'{name}={value}' for name, value in criteria)}"[:_QUOTED]
 
 
-def _only(type: str, criteria: Criteria, found: Sequence[Version]) -> Version | None:
+def only(type: str, criteria: Criteria, found: Sequence[Version]) -> Version | None:
+    """The one of those found, None where there is none. PreconditionFailed where there are several."""
     if len(found) > 1:
         raise PreconditionFailed(f"{told(type, criteria)!r} matches more than one {type}.")
     return found[0] if found else None
@@ -79,12 +81,12 @@ def _only(type: str, criteria: Criteria, found: Sequence[Version]) -> Version | 
 def _guess(context: Context, type: str, criteria: Criteria) -> Version | None:
     """The one match by now, to prepare for; the transaction decides."""
     with context.services.store.read(context.tenant) as reader:
-        return _only(type, criteria, matches(context, reader, type, criteria))
+        return only(type, criteria, matches(context, reader, type, criteria))
 
 
 def create(context: Context, type: str, resource: dict[str, Any], criteria: Criteria) -> Answer:
     """201; 200 with what is there already where the criteria of If-None-Exist match it."""
-    _refuse_binary(type)
+    refuse_binary(type)
     incoming.checked(context, resource, type)
     found = _guess(context, type, criteria)
     if found is not None:
@@ -110,7 +112,7 @@ def _existing(context: Context, found: Version) -> Answer:
     return replace(answer(context, found, status=200), headers={"Location": location})
 
 
-def _refuse_binary(type: str) -> None:
+def refuse_binary(type: str) -> None:
     """Its bytes are on their way before anything could be decided."""
     if type == "Binary":
         raise MethodNotAllowed(
@@ -122,7 +124,7 @@ def update(
     context: Context, type: str, resource: dict[str, Any], criteria: Criteria, *, if_match: int | None = None
 ) -> Answer:
     """200 with the next version of the one match, 201 where there is none."""
-    _refuse_binary(type)
+    refuse_binary(type)
     incoming.checked(context, resource, type)
     for _ in range(_TRIES):
         try:
@@ -149,7 +151,7 @@ def _update(context: Context, type: str, resource: dict[str, Any], criteria: Cri
         current = None if is_new else replaced(context, transaction, type, id, if_match)
         created = current is None or current.deleted
         if found is None and not created:
-            raise _taken(type, id)
+            raise taken(type, id)
         version = incoming.store_draft(transaction, drafted, current, context.services.clock(), "PUT")
         return Written(version, created, integrity.check(context, transaction, (drafted,)))
 
@@ -170,11 +172,12 @@ def _id(context: Context, type: str, resource: dict[str, Any], found: Version | 
     with context.services.store.read(context.tenant) as reader:
         there = reader.current(type, given)
     if there is not None and not there.deleted:
-        raise _taken(type, given)
+        raise taken(type, given)
     return str(given)
 
 
-def _taken(type: str, id: str) -> Conflict:
+def taken(type: str, id: str) -> Conflict:
+    """What a conditional update fails with that would make what is there already."""
     return Conflict(f"Nothing matches, but {type}/{id}, which the body's id names, is there already.")
 
 
@@ -185,7 +188,7 @@ def delete(context: Context, type: str, criteria: Criteria, *, if_match: int | N
     def work(transaction: Transaction) -> Version | None:
         deleted = [
             delete_in(context, transaction, type, found.id, if_match=if_match, now=now)
-            for found in _to_delete(context, transaction, type, criteria)
+            for found in to_delete(context, transaction, type, criteria)
         ]
         integrity.check(context, transaction, deleted=[(type, each.id) for each in deleted if each is not None])
         return deleted[0] if len(deleted) == 1 else None
@@ -194,7 +197,8 @@ def delete(context: Context, type: str, criteria: Criteria, *, if_match: int | N
     return Answer(204, headers={} if version is None else {"ETag": f'W/"{version.version}"'})
 
 
-def _to_delete(context: Context, transaction: Transaction, type: str, criteria: Criteria) -> Sequence[Version]:
+def to_delete(context: Context, transaction: Transaction, type: str, criteria: Criteria) -> Sequence[Version]:
+    """What a conditional delete deletes, in the transaction."""
     if context.services.settings.conditional_delete == "single":
         found = one(context, transaction, type, criteria)
         chosen: Sequence[Version] = () if found is None else (found,)

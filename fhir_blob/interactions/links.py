@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from fhir_blob.blobs import ObjectKey
 from fhir_blob.fhir import attachments, codec
@@ -13,6 +14,11 @@ from fhir_blob.interactions import Context
 from fhir_blob.store import Blob, Reader, Version
 
 _BINARY = re.compile(r"Binary/([A-Za-z0-9.-]{1,64})(?:/_history/([1-9][0-9]{0,17}))?\Z")
+
+
+# Binaries that come in the same transaction, by id: their bytes, None where those are not decided yet.
+Coming = Mapping[str, Blob | None]
+NOTHING: Coming = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +39,10 @@ class Target:
 class Links:
     """Reads the URLs of one resource, beside what its prior version said of the same Binaries."""
 
-    def __init__(self, context: Context, prior: Version | None) -> None:
+    def __init__(self, context: Context, prior: Version | None, coming: Coming = NOTHING) -> None:
         self._context = context
         self._prior = prior
+        self._coming = coming
 
     def of(self, url: str) -> Target | None:
         """None where the URL is none of ours, or of an object of unknown origin."""
@@ -62,6 +69,9 @@ class Links:
             return None
         binary_id, version = match[1], int(match[2]) if match[2] else None
         current = reader.current("Binary", binary_id)
+        if version is None and binary_id in self._coming:
+            coming = filter(None, (self._coming[binary_id],))
+            return Target(Link(binary_id, None), url, (*_bytes(reader, binary_id, None), *coming))
         if current is None or (version or 0) > current.version:
             return None
         return Target(Link(binary_id, version), url, _bytes(reader, binary_id, version))
