@@ -18,7 +18,7 @@ from fhir_blob.fhir.attachments import Link, Place, Slot
 from fhir_blob.fhir.references import LocalReference, local_references
 from fhir_blob.fhir.validation import validate
 from fhir_blob.interactions import Context, instant
-from fhir_blob.interactions.links import Links, Target
+from fhir_blob.interactions.links import NOTHING, Coming, Links, Target
 from fhir_blob.search import added
 from fhir_blob.search.extraction import extract
 from fhir_blob.store import Blob, IndexEntries, Method, Transaction, Version
@@ -88,13 +88,16 @@ def checked(context: Context, resource: Any, type: str) -> dict[str, Any]:
     return resource
 
 
-def draft(context: Context, resource: dict[str, Any], id: str, *, prior: Version | None = None) -> Draft:
+def draft(
+    context: Context, resource: dict[str, Any], id: str, *, prior: Version | None = None, coming: Coming = NOTHING
+) -> Draft:
     """A Draft of a valid resource; `prior` is the version that it replaces.
 
-    Attachments with data have their bytes in S3 afterwards: hand the Draft to `stored`.
+    Attachments with data have their bytes in S3 afterwards: hand the Draft to `stored`. `coming` are the
+    Binaries that are stored before it in the same transaction.
     """
     type = resource["resourceType"]
-    links, work = Links(context, prior), _Work()
+    links, work = Links(context, prior, coming), _Work()
     try:
         for place in attachments.places(resource):
             _look_at(context, links, work, place, owner=f"{type}/{id}")
