@@ -24,9 +24,9 @@ from fhir_blob.blobs.secrets import Keys
 from fhir_blob.blobs.signing import LONGEST_URL
 from fhir_blob.errors import FhirError
 from fhir_blob.interactions import Context, Services, binary
-from fhir_blob.operations import conformance
+from fhir_blob.operations import conformance, jobs
 from fhir_blob.operations.indexing import Indexer
-from fhir_blob.operations.reindexing import Reindexing, look
+from fhir_blob.operations.reindexing import LOOK_SECONDS, Reindexing, look
 from fhir_blob.search import ExternalIndex, SearchIndex
 from fhir_blob.search.consistent import ConsistentIndex
 from fhir_blob.search.sql import SqlIndex
@@ -168,9 +168,18 @@ def start_worker(services: Services, log: Log) -> Event:
     """The threads that do what a commit left to be done outside the database; set the event to end them."""
     stop = Event()
     Thread(target=_work, args=(services, log, stop), name="outbox", daemon=True).start()
+    Thread(target=_jobs, args=(services, log, stop), name="jobs", daemon=True).start()
     if services.external is not None and services.settings.index_worker:
         Thread(target=indexer(services, log).run, args=(stop,), name="indexer", daemon=True).start()
     return stop
+
+
+def _jobs(services: Services, log: Log, stop: Event) -> None:
+    while not stop.wait(LOOK_SECONDS):
+        try:
+            jobs.run_due(services, reindexing(services))
+        except FhirError as error:
+            log.warning("a job waits", error=str(error))
 
 
 def reindexing(services: Services) -> Reindexing:

@@ -25,7 +25,7 @@ from fhir_blob.interactions.patch import conditional_patch, patch
 from fhir_blob.interactions.read import read, vread
 from fhir_blob.interactions.search import search, search_compartment
 from fhir_blob.interactions.update import update
-from fhir_blob.operations import records
+from fhir_blob.operations import jobs, records
 
 
 def _capabilities(request: Request, context: Context, at: dict[str, str]) -> Answer:
@@ -92,6 +92,14 @@ def _everything(request: Request, context: Context, at: dict[str, str]) -> Answe
     return records.everything(context, at["id"], requests.pairs(request, context.services))
 
 
+def _reindex(request: Request, context: Context, at: dict[str, str]) -> Answer:
+    return jobs.start(context, request.query)
+
+
+def _reindex_status(request: Request, context: Context, at: dict[str, str]) -> Answer:
+    return jobs.state(context, at["id"])
+
+
 def _docref(request: Request, context: Context, at: dict[str, str]) -> Answer:
     return records.docref(context, requests.pairs(request, context.services))
 
@@ -122,6 +130,8 @@ ROUTES: tuple[Route, ...] = (
         },
     ),
     ("/<type>/<id>/_history", {"GET": ("history-instance", _history)}),
+    ("/$reindex", {"POST": ("$reindex", _reindex)}),
+    ("/$reindex-status/<id>", {"GET": ("$reindex", _reindex_status)}),
     ("/Patient/<id>/$everything", dict.fromkeys(("GET", "POST"), ("$everything", _everything))),
     ("/DocumentReference/$docref", dict.fromkeys(("GET", "POST"), ("$docref", _docref))),
     ("/<compartment>/<id>/*", {"GET": ("search-compartment", _search_compartment)}),

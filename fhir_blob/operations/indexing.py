@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from threading import Event
 
-from fhir_blob.errors import FhirError, Unavailable
+from fhir_blob.errors import FhirError
 from fhir_blob.fhir import codec
 from fhir_blob.search import Document, ExternalIndex, Refused
 from fhir_blob.search.extraction import extract
@@ -101,18 +101,3 @@ def document_of(state: State) -> Document:
         found.pop("reference", None)
         entries = {**found, "reference": list(state.references)} if state.references else found
     return Document(state.tenant, state.type, state.id, state.version, state.rid, state.last_updated, entries)
-
-
-def caught_up(tasks: IndexTasks, indexer: Indexer, *, seconds: float) -> bool:
-    """Whether the index has within that time all that was committed when this was asked."""
-    newest, until = tasks.newest(), time.monotonic() + seconds
-    while newest is not None and (tasks.is_queued(newest) or tasks.is_sent(newest)):
-        if time.monotonic() > until:
-            return False
-        try:
-            worked = indexer.step()
-        except Unavailable:
-            worked = False
-        if not worked:
-            time.sleep(0.02)
-    return True

@@ -38,11 +38,19 @@ class Reindexing:
     external: ExternalIndex | None
     base: str
 
-    def run(self, types: Sequence[str], progress: Progress) -> int:
-        """Every resource of the types, anew; how many they were. No search fails or misses one meanwhile."""
+    def run(self, types: Sequence[str], progress: Progress, ended: Progress = lambda type, count: None) -> int:
+        """Every resource of the types, anew; how many they were. No search fails or misses one meanwhile.
+
+        `progress` is called again and again within a type, `ended` once after it.
+        """
         tasks, known = self.store.index_tasks, added(self.store)
         is_new = self._announce(known, types)
-        done = sum(self._one(type, progress) for type in types)
+        done = 0
+        for type in types:
+            progress(type, 0)
+            count = self._one(type, progress)
+            ended(type, count)
+            done += count
         if is_new:
             _, pending = loaded(tasks.state(_PARAMETERS))
             tasks.put_state(_PARAMETERS, dumped(known, [each for each in pending if each[0] not in types]))

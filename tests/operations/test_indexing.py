@@ -262,3 +262,25 @@ def test_indexers_killed(chaos: tuple[Server, Elasticsearch, dict[str, Any]]) ->
     verified = command(server.data, "verify-index", "--type", "Patient", **settings)
 
     assert "0 differences.\n" == verified.stdout
+
+
+@pytest.mark.parametrize("index", ["database", "elasticsearch"])
+def test_a_reindex_over_http(index: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """$reindex is a job: 202 with the URL of its state, which ends at an OperationOutcome, after kill -9 too."""
+    settings = {} if index == "database" else request.getfixturevalue("elastic")
+    server = start(tmp_path / "data", **settings)
+    fhir = Client(server.base)
+    fhir.create(patient("Job"))
+
+    started = fhir("POST", "$reindex?type=Patient,SearchParameter")
+    server.kill()
+    server = start(tmp_path / "data", **settings)
+    path = started.headers["Content-Location"].partition("/fhir/")[2]
+    fhir = Client(server.base)
+    until(lambda: fhir.get(path).status_code == 200, 60)
+    ended, unknown, strange = fhir.get(path), fhir.get(f"{path}x"), fhir("POST", "$reindex?type=Nothing")
+    found = total(fhir, "Patient?family=Job")
+    server.kill()
+
+    assert (202, 404, 400, 1) == (started.status_code, unknown.status_code, strange.status_code, found)
+    assert "Reindexed: 2 of 2 types" in ended.text
