@@ -148,7 +148,10 @@ def if_match(request: Request) -> int | None:
 def if_none_exist(request: Request) -> list[tuple[str, str]] | None:
     """The criteria of a conditional create, with or without `[base]/Type?` before them; None without the header."""
     given = request.header("IF_NONE_EXIST")
-    return None if given is None else _form(given.strip().rpartition("?")[2].encode("latin-1"))
+    if given is None:
+        return None
+    before, mark, after = given.strip().partition("?")
+    return _form((after if mark and "=" not in before else before + mark + after).encode("latin-1"))
 
 
 def patch(request: Request, services: Services) -> Patch:

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
+from fhir_blob.store.sql import open_store
 from tests.client import Client, diagnostics
 from tests.services.server import Server, StartServer
 
@@ -46,6 +47,24 @@ def test_create_where_none_exists(fhir: Client, before: str) -> None:
         second.headers[name] for name in ("Location", "ETag")
     ]
     assert 1 == found(fhir, number)
+
+
+def test_a_question_mark_in_a_criterion(fhir: Client) -> None:
+    """What stands before it belongs to the criterion."""
+    value_set = {"resourceType": "ValueSet", "status": "draft", "url": "http://conditional.example/vs?a=1"}
+    headers = {"If-None-Exist": f"url={value_set['url']}"}
+
+    statuses = [fhir("POST", "ValueSet", json=value_set, headers=headers).status_code for _ in range(2)]
+
+    assert [201, 200] == statuses
+
+
+@pytest.mark.parametrize("header", ["identifier=\xff", "%ff=1", "identifier=%00", "&&&", "=1", "a" * 5000])
+def test_a_header_that_is_no_query(fhir: Client, header: str) -> None:
+    """400 or 412, never a fault."""
+    refused = fhir("POST", "Patient", json=patient("odd"), headers={"If-None-Exist": header.encode("latin-1")})
+
+    assert refused.status_code in (400, 412)
 
 
 def test_several_matches(fhir: Client) -> None:
@@ -225,3 +244,7 @@ def test_races_make_one_resource(start_server: StartServer, request: pytest.Fixt
             assert [200] * 7 + [201] == created == updated
             assert (1, 1) == (found(fhir, f"c{round}"), found(fhir, f"u{round}"))
     assert 4 == fhir.fhir("Binary/_history?_attachments=reference")["total"]
+    store = open_store(url or f"sqlite:///{server.data / 'metadata.sqlite'}", statement_timeout=20)
+    kept = [len(store.blobs_in_state(state, before=2**62, limit=99)) for state in ("pending", "available")]
+    store.close()
+    assert [0, 4] == kept
