@@ -18,10 +18,10 @@ RUFF := --line-length 120 --target-version py311
 # SIM300: a test states `expected == actual`.
 RUFF_RULES := --select E,F,W,B,BLE,C4,I,PIE,RUF100,SIM,UP --ignore SIM300
 
-.PHONY: help run test lint format bench postman definitions services clean
+.PHONY: help run test lint format bench bench-search postman definitions services clean
 
 help: ## say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/.installed ## install and start the server on http://127.0.0.1:8000/fhir, its data in ./data
 	@exec $(BIN)/fhir-blob serve
@@ -41,6 +41,9 @@ format: .venv/.tests ## format the code
 
 bench: .venv/.tests ## measure, and print the table of bench/README.md
 	$(BIN)/python -m bench
+
+bench-search: .venv/.tests ## measure searches on each index: DOCUMENTS=10000
+	$(BIN)/python -m bench.search --documents $(or $(DOCUMENTS),10000)
 
 postman: .services/newman/.installed ## walk the Postman collection against a running server: ENV=local|dev|prod
 	.services/newman/node_modules/.bin/newman run postman/fhir_blob.postman_collection.json \

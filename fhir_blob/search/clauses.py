@@ -13,7 +13,17 @@ from typing import Literal
 
 from fhir_blob.errors import BadParameter
 from fhir_blob.fhir.definitions import Definitions, SearchParameter, definitions
-from fhir_blob.search import Chain, Clause, Criterion, Has, Missing, Uri, Value, Words, values
+from fhir_blob.search import (
+    Chain,
+    Clause,
+    Criterion,
+    Has,
+    Missing,
+    Uri,
+    Value,
+    Words,
+    values,
+)
 from fhir_blob.search.extraction import components
 from fhir_blob.search.terms import ID, words
 

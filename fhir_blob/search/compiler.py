@@ -11,8 +11,25 @@ from dataclasses import dataclass
 from itertools import count
 
 from fhir_blob.fhir.definitions import definitions
-from fhir_blob.search import Chain, Clause, Compartment, Concerning, Criterion, Has, Words
-from fhir_blob.search.conditions import Condition, Sql, all_of, any_of, condition, ids, last_updated, one_of
+from fhir_blob.search import (
+    Chain,
+    Clause,
+    Compartment,
+    Concerning,
+    Criterion,
+    Has,
+    Words,
+)
+from fhir_blob.search.conditions import (
+    Condition,
+    Sql,
+    all_of,
+    any_of,
+    condition,
+    ids,
+    last_updated,
+    one_of,
+)
 from fhir_blob.store import Reader
 
 # A rank beyond those of conditions: nothing to begin with.

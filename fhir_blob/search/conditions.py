@@ -10,7 +10,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from fhir_blob.search import Composite, Criterion, Missing, Range, Reference, String, Token, Uri, Value
+from fhir_blob.search import (
+    Composite,
+    Criterion,
+    Missing,
+    Range,
+    Reference,
+    String,
+    Token,
+    Uri,
+    Value,
+)
 from fhir_blob.search.extraction import components
 from fhir_blob.search.terms import LONGEST_TEXT, after_prefix, fold, key, key_prefix
 

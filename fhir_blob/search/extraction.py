@@ -19,7 +19,12 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
-from fhir_blob.fhir.definitions import Component, Definitions, SearchParameter, definitions
+from fhir_blob.fhir.definitions import (
+    Component,
+    Definitions,
+    SearchParameter,
+    definitions,
+)
 from fhir_blob.fhir.nodes import Pair
 from fhir_blob.fhir.paths import Path, compile_path
 from fhir_blob.search.dates import EARLIEST, LATEST, span

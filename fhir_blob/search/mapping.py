@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from fhir_blob.fhir.definitions import SearchParameter, definitions
@@ -112,36 +114,55 @@ def source(document: Document) -> dict[str, Any]:
         "version": document.version,
         "last_updated": document.last_updated,
     }
-    present: dict[str, None] = {}
     groups: dict[tuple[str, int], dict[str, dict[str, Any]]] = {}
+    present: dict[str, None] = {}
     for kind, rows in (document.entries or {}).items():
         if kind == "words":
             found["words"] = {param: [key(word) for word in words.split()] for param, words in rows}
             continue
         for param, group, *values in rows:
             present[param] = None
-            code, is_part, number = param.partition("$")
-            if is_part and ":" in number:
-                continue  # no query asks for the texts of a component
-            if is_part:
-                parts = groups.setdefault((code, group), {})
-                _PART_WRITERS[kind](parts.setdefault(part(int(number)), {}), values)
-            else:
-                name = param.removesuffix(":more")
-                _WRITERS[kind](found.setdefault(field(kind, name), {}), values, param != name)
-    for (code, _), parts in groups.items():
-        found.setdefault(field("composite", code), []).append(parts)
+            place = _place(kind, param)
+            if place.part:
+                parts = groups.setdefault((place.name, group), {})
+                _PART_WRITERS[kind](parts.setdefault(place.part, {}), values)
+            elif place.name:
+                _WRITERS[kind](found.setdefault(place.name, {}), values, place.is_more)
+    for (name, _), parts in groups.items():
+        found.setdefault(name, []).append(parts)
     found["present"] = list(present)
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where rows go: the field, '' for nowhere, and the part of it if that is a composite's."""
+
+    name: str
+    part: str = ""
+    is_more: bool = False
+
+
+@lru_cache(8192)
+def _place(kind: str, param: str) -> _Place:
+    code, is_part, number = param.partition("$")
+    if is_part:  # no query asks for the texts of a component
+        return _Place("") if ":" in number else _Place(field("composite", code), part(int(number)))
+    name = param.removesuffix(":more")
+    return _Place(field(kind, name), is_more=name != param)
+
+
 def reference_keys(type: str | None, id: str, url: str, version: str = "") -> str:
     """A reference as one key: with or without its type, with or without a version."""
-    return MARK.join(("?" if type is None else f"={type}", id, url, version))
+    return f"{'?' if type is None else '=' + type}{MARK}{id}{MARK}{url}{MARK}{version}"
 
 
 def _add(fields: dict[str, Any], name: str, value: Any) -> None:
-    fields.setdefault(name, []).append(value)
+    known = fields.get(name)
+    if known is None:
+        fields[name] = [value]
+    else:
+        known.append(value)
 
 
 def _token(fields: dict[str, Any], values: Sequence[Any]) -> None:
@@ -167,7 +188,7 @@ def _reference(fields: dict[str, Any], values: Sequence[Any]) -> None:
     type, id, version, url = values
     if not id and not url:
         return
-    for given in dict.fromkeys((version, "")):
+    for given in (version, "") if version else ("",):
         _add(fields, "key", reference_keys(None, id, url, given))
         _add(fields, "key", reference_keys(type, id, url, given))
     _add(fields, "sort", id or url)

@@ -1,0 +1,257 @@
+"""`python -m bench.search [--documents N] [--index NAME ...]`: how fast searches are, on each index.
+
+Documents are generated from a seed and stored straight through the store, then asked for over HTTP by
+one client, one search after the other; a bare Flask request and, for Elasticsearch, the raw query of
+the same are asked in between.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+import psycopg
+import requests
+
+from bench.__main__ import bare
+from fhir_blob.search import Document, dsl
+from fhir_blob.search.elasticsearch import ElasticsearchIndex
+from fhir_blob.search.extraction import extract
+from fhir_blob.search.mapping import source
+from fhir_blob.search.parser import parse_query
+from fhir_blob.settings import Settings
+from fhir_blob.store import IndexEntries, Transaction, Version
+from fhir_blob.store.sql import SqlStore, migrate, open_store
+from tests.services import elasticsearch, postgresql
+from tests.services.server import start
+
+TENANT = "default"
+DOCUMENTS_EACH = 20
+_BATCH = 200
+_ROUNDS = 150
+_NOW = 1_700_000_000_000_000
+Pairs = list[tuple[str, str]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench.search")
+    parser.add_argument("--documents", type=int, default=10_000)
+    parser.add_argument("--index", action="append", choices=("sqlite", "postgresql", "elasticsearch"))
+    given = parser.parse_args()
+    with bare() as port:
+        for name in given.index or ("sqlite", "postgresql", "elasticsearch"):
+            _measure(name, given.documents, f"http://127.0.0.1:{port}/fhir/Patient/1")
+
+
+def _measure(name: str, documents: int, bare_url: str) -> None:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        settings: dict[str, Any] = {"workers": 1}
+        url = f"sqlite:///{folder / 'metadata.sqlite'}"
+        if name != "sqlite":
+            server = stack.enter_context(postgresql.running())
+            url = postgresql.fresh_database(server.url)
+            settings["database"] = url
+        if name == "elasticsearch":
+            settings["elasticsearch"] = stack.enter_context(elasticsearch.running()).url
+        began = time.perf_counter()
+        stored = _filled(url, documents)
+        took = time.perf_counter() - began
+        print(f"\n{name}: {documents} documents stored and indexed at {documents / took:.0f}/s", flush=True)
+        index = None
+        if name == "elasticsearch":
+            index = _indexed(settings["elasticsearch"], stored)
+        started = start(folder, **settings)
+        stack.callback(started.kill)
+        _table(started.base, documents, bare_url, index)
+
+
+def resource(number: int, patients: int) -> dict[str, Any]:
+    """A clinical document, the same for the same number."""
+    chance = random.Random(number)
+    day = datetime(2020, 1, 1, tzinfo=UTC) + timedelta(hours=chance.randrange(50_000))
+    patient = number % patients
+    period = {"start": day.isoformat(), "end": (day + timedelta(hours=2)).isoformat()}
+    return {
+        "resourceType": "DocumentReference",
+        "id": f"d{number}",
+        "status": "current",
+        "identifier": [{"system": "urn:x:document", "value": f"n{number}"}],
+        "type": {"coding": [{"system": "http://loinc.org", "code": f"34133-{chance.randrange(20)}"}]},
+        "category": [{"coding": [{"system": "urn:x:category", "code": f"c{chance.randrange(8)}"}]}],
+        "subject": {"reference": f"Patient/p{patient}"},
+        "date": day.isoformat(),
+        "author": [{"reference": f"Practitioner/a{chance.randrange(100)}"}],
+        "description": f"Letter {number} of the benchmark",
+        "content": [{"attachment": {"contentType": "application/pdf", "url": f"https://x.example/{number}.pdf"}}],
+        "context": {"period": period},
+    }
+
+
+def _patient(number: int) -> dict[str, Any]:
+    name = [{"family": f"Family{number}", "given": ["A"]}]
+    identifier = [{"system": "urn:x:patient", "value": f"m{number}"}]
+    return {"resourceType": "Patient", "id": f"p{number}", "identifier": identifier, "name": name}
+
+
+def _filled(url: str, documents: int) -> tuple[SqlStore, int]:
+    """Everything in the store, some at a time."""
+    migrate(url)
+    store, patients = open_store(url, statement_timeout=300), _patients(documents)
+    made = [_patient(number) for number in range(patients)]
+    for first in range(0, patients, _BATCH):
+        _put(store, made[first : first + _BATCH])
+    for first in range(0, documents, _BATCH):
+        _put(store, [resource(number, patients) for number in range(first, min(first + _BATCH, documents))])
+    if not url.startswith("sqlite"):  # as PostgreSQL itself does within a minute
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("ANALYZE")
+    return store, documents
+
+
+def _patients(documents: int) -> int:
+    return documents // DOCUMENTS_EACH
+
+
+def _put(store: SqlStore, resources: Sequence[dict[str, Any]]) -> None:
+    rows = [(each, extract(each, base="")) for each in resources]
+
+    def work(transaction: Transaction) -> None:
+        for each, entries in rows:
+            transaction.put(_version(each), entries, expected=None)
+
+    store.write(TENANT, work)
+
+
+def _version(resource: dict[str, Any]) -> Version:
+    meta = {"versionId": "1", "lastUpdated": "2023-11-14T22:13:20.000Z"}
+    body = orjson.dumps({**resource, "meta": meta})
+    return Version(resource["resourceType"], resource["id"], 1, _NOW, "PUT", body)
+
+
+def _indexed(url: str, stored: tuple[SqlStore, int]) -> ElasticsearchIndex:
+    """Through the indexer's own way; against the bare bulk requests of the same bodies."""
+    index = ElasticsearchIndex(Settings(elasticsearch=url, elasticsearch_timeout=120), b"secret")
+    store, documents = stored
+    ours = theirs = 0.0
+    bodies: list[Document] = []
+    for type in ("Patient", "DocumentReference"):
+        after = 0
+        while states := store.index_tasks.scan(type, after_rid=after, limit=500):
+            began = time.perf_counter()
+            bodies = [_document(each.id, each.rid, type, extract(orjson.loads(each.body), base="")) for each in states]
+            index.write(bodies)
+            ours += time.perf_counter() - began
+            after = states[-1].rid
+            theirs += _raw_bulk(url, bodies)
+    index.refresh(["Patient", "DocumentReference"])
+    count = documents + _patients(documents)
+    print(f"elasticsearch: {count / ours:.0f} documents/s, {theirs / ours:.2f} of the rate of the raw bulk requests")
+    return index
+
+
+def _document(id: str, rid: int, type: str, entries: IndexEntries) -> Document:
+    return Document(TENANT, type, id, 1, rid, _NOW, entries)
+
+
+def _raw_bulk(url: str, documents: Sequence[Document]) -> float:
+    """The seconds of the same bodies sent by hand, into an index of the same mapping."""
+    name = f"fhir-blob-{documents[0].type.lower()}-1"
+    other = f"raw-{documents[0].type.lower()}"
+    if not requests.head(f"{url}/{other}", timeout=60).ok:
+        made = requests.get(f"{url}/{name}", timeout=60).json()[name]
+        kept = {key: made["settings"]["index"][key] for key in ("analysis", "refresh_interval", "mapping")}
+        body = {"mappings": made["mappings"], "settings": {"index": kept}}
+        requests.put(f"{url}/{other}", json=body, timeout=60).raise_for_status()
+    lines = (line for each in documents for line in ({"index": {"_id": each.id}}, source(each)))
+    text = b"".join(orjson.dumps(line) + b"\n" for line in lines)
+    headers = {"Content-Type": "application/x-ndjson"}
+    began = time.perf_counter()
+    requests.post(f"{url}/{other}/_bulk", data=text, headers=headers, timeout=120).raise_for_status()
+    return time.perf_counter() - began
+
+
+def _queries(documents: int) -> dict[str, Callable[[int], str]]:
+    patients = _patients(documents)
+    loinc, category = "type=http://loinc.org|34133-7", "category=urn:x:category|c3"
+    return {
+        "patient": lambda n: f"DocumentReference?patient=p{n % patients}",
+        "patient + category + date": lambda n: f"DocumentReference?patient=p{n % patients}&{category}&date=ge2022",
+        "identifier": lambda n: f"DocumentReference?identifier=urn:x:document|n{n % documents}",
+        "type + period": lambda n: f"DocumentReference?{loinc}&period=ge2023-0{1 + n % 9}&period=lt2023-1{n % 3}",
+        "patient, newest first": lambda n: f"DocumentReference?patient=p{n % patients}&_sort=-date",
+        "_include=DocumentReference:subject": lambda n: (
+            f"DocumentReference?patient=p{n % patients}&_include=DocumentReference:subject"
+        ),
+        "patient.identifier (chained)": lambda n: f"DocumentReference?patient.identifier=urn:x:patient|m{n % patients}",
+        "_has on Patient": lambda n: f"Patient?_has:DocumentReference:patient:identifier=n{n % documents}",
+        "type, 20 of many, _total=none": lambda n: f"DocumentReference?{loinc}&_total=none",
+    }
+
+
+def _table(base: str, documents: int, bare_url: str, index: ElasticsearchIndex | None) -> None:
+    session, number = requests.Session(), 0
+    print("| search | p50 / bare Flask | p99 / bare p50 | p50 / raw Elasticsearch |\n|---|---|---|---|")
+    for name, query in _queries(documents).items():
+        ours, bare_times, raw = [], [], []
+        for _ in range(_ROUNDS):
+            number += 7919
+            url = f"{base}/{query(number)}"
+            ours.append(_timed(lambda url=url: session.get(url, timeout=60).raise_for_status()))  # type: ignore[misc]
+            bare_times.append(_timed(lambda: session.get(bare_url, timeout=60)))
+            if index is not None:
+                raw.append(_timed(_raw(index, url.removeprefix(f"{base}/"))))
+        p50, p99 = _percentiles(ours)
+        bare_p50 = _percentiles(bare_times)[0]
+        told = f"{p50 / _percentiles(raw)[0]:.2f}" if raw else ""
+        print(f"| {name} | {p50 / bare_p50:.1f} | {p99 / bare_p50:.1f} | {told} |", flush=True)
+    pages = list(_pages(session, f"{base}/DocumentReference?_count=10&_total=none", 1000))
+    print(f"page {len(pages)} costs {pages[-1] / pages[1]:.2f} of what the second does")
+
+
+def _raw(index: ElasticsearchIndex, query: str) -> Callable[[], object]:
+    """The compiled query sent by the client itself; a chain's two queries count as its first."""
+    type, _, text = query.partition("?")
+    asked = parse_query(type, parse_qsl(text), base="", strict=False, default_count=20, max_count=1000)
+    compiled = index._asked(TENANT, asked.types, asked.criteria)
+    body = {"query": compiled, "sort": dsl.sort(asked.sort), "size": 21, "_source": False, "docvalue_fields": ["id"]}
+    return lambda: index._client.search(index=f"fhir-blob-{type.lower()}", **body)
+
+
+def _timed(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def _percentiles(times: Sequence[float]) -> tuple[float, float]:
+    ordered = sorted(times)
+    return ordered[len(ordered) // 2], ordered[len(ordered) * 99 // 100]
+
+
+def _pages(session: requests.Session, url: str | None, most: int) -> Iterator[float]:
+    """Seconds of each page, the median of three."""
+    for _ in range(most):
+        if url is None:
+            return
+        times = []
+        for _ in range(3):
+            began = time.perf_counter()
+            answer = session.get(url, timeout=60)
+            times.append(time.perf_counter() - began)
+        yield sorted(times)[1]
+        url = next((each["url"] for each in answer.json()["link"] if each["relation"] == "next"), None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
