@@ -1,0 +1,76 @@
+"""Chains, _has, lists, words and compartments mean the same on every index, and what the specification says."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fhir_blob.fhir.definitions import definitions
+from fhir_blob.search import Compartment, Query
+from fhir_blob.search.parser import parse_query
+from tests.contracts import graph
+from tests.contracts.observations import BASE
+from tests.contracts.test_search_index import Indexed, page, put, store
+
+__all__ = ["store"]
+SEEDS = (1, 2, 3)
+
+
+@pytest.fixture(scope="module")
+def wards(store: Indexed) -> dict[str, list[graph.Resource]]:
+    """Three wards, each of a tenant of its own."""
+    found = {f"ward{seed}": graph.ward(seed) for seed in SEEDS}
+    for tenant, resources in found.items():
+        put(store, tenant, *resources)
+    return found
+
+
+def asked(types: list[str], pairs: graph.Pairs, patient: str, cursor: str | None, count: int) -> Query:
+    within = []
+    if patient:
+        type, _, id = patient.partition("/")
+        within = [Compartment(type, id, definitions().compartment("Patient"))]
+    given = [*pairs, ("_cursor", cursor)] if cursor else pairs
+    if len(types) > 1:
+        given = [("_type", ",".join(types)), *given]
+    return parse_query(
+        types[0] if len(types) == 1 else None,
+        given, base=BASE, strict=True, default_count=count, max_count=count, within=within,
+    )  # fmt: skip
+
+
+def found(store: Indexed, tenant: str, types: list[str], pairs: graph.Pairs, patient: str, count: int) -> list[str]:
+    names: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        answer = page(store, tenant, asked(types, pairs, patient, cursor, count))
+        names += [f"{each.type}/{each.id}" for each in answer.matches]
+        cursor = answer.cursor
+    return names
+
+
+@settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(data=st.data())
+def test_references_are_followed(store: Indexed, wards: dict[str, list[graph.Resource]], data: st.DataObject) -> None:
+    """Of one type, with up to three criteria, in a patient's compartment or everywhere."""
+    tenant = data.draw(st.sampled_from(list(wards)))
+    type = data.draw(st.sampled_from(graph.TYPES))
+    pairs = data.draw(st.lists(graph.criterion(type), min_size=1, max_size=3))
+    patient = data.draw(st.sampled_from(["", "Patient/pat0", "Patient/pat1"])) if type in graph.COMPARTMENT else ""
+
+    expected = graph.search(wards[tenant], [type], pairs, patient)
+
+    assert (pairs, expected) == (pairs, found(store, tenant, [type], pairs, patient, data.draw(st.integers(2, 9))))
+
+
+@pytest.mark.parametrize("types", [["Patient", "Observation"], ["DocumentReference", "List", "Organization"]])
+def test_of_several_types(store: Indexed, wards: dict[str, list[graph.Resource]], types: list[str]) -> None:
+    """A search of several types finds them in the order in which they were made, page by page."""
+    for tenant, resources in wards.items():
+        for pairs in ([], [("_content", "x")], [("_id", "pat1,obs2,lis0,doc3,org2")]):
+            expected = graph.search(resources, types, pairs)
+
+            assert (pairs, expected) == (pairs, found(store, tenant, types, pairs, "", 3))
