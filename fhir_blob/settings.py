@@ -102,6 +102,7 @@ class Settings:
     )
     max_json_bytes: int = setting(20_971_520, "Largest JSON body.")
     max_raw_bytes: int = setting(5_368_709_120, "Largest raw body.")
+    max_bundle_entries: int = setting(10_000, "Most entries of a batch or transaction.")
     default_count: int = setting(20, "Entries of a page when _count is not given.")
     max_count: int = setting(1000, "Most entries of a page.")
 

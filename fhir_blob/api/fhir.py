@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
+from fhir_blob.access import Principal, authorise
 from fhir_blob.access import Request as Asked
-from fhir_blob.access import authorise
 from fhir_blob.access.credentials import Credentials
-from fhir_blob.api import binary, negotiation, requests
+from fhir_blob.api import binary, bundles, negotiation, requests
 from fhir_blob.api.binary import Handler, Route
-from fhir_blob.api.requests import Request
+from fhir_blob.api.requests import Preferences, Request
 from fhir_blob.api.responses import respond
 from fhir_blob.errors import MethodNotAllowed, NotFound, UnknownType
 from fhir_blob.fhir.definitions import definitions
@@ -30,6 +30,10 @@ from fhir_blob.operations import jobs, records
 
 def _capabilities(request: Request, context: Context, at: dict[str, str]) -> Answer:
     return capabilities(context)
+
+
+def _bundle(request: Request, context: Context, at: dict[str, str]) -> Answer:
+    return bundles.process(request, context, _find, _ask)
 
 
 def _create(request: Request, context: Context, at: dict[str, str]) -> Answer:
@@ -112,7 +116,7 @@ _CONDITIONAL: dict[str, tuple[str, Handler]] = {
 
 # URL pattern -> method -> (interaction, handler). A pattern that names a type goes before the general one.
 ROUTES: tuple[Route, ...] = (
-    ("/", {"GET": ("search-system", _search)}),
+    ("/", {"GET": ("search-system", _search), "POST": ("transaction", _bundle)}),
     ("/_search", {"POST": ("search-system", _search)}),
     ("/metadata", {"GET": ("capabilities", _capabilities)}),
     ("/_history", {"GET": ("history-system", _history)}),
@@ -181,31 +185,57 @@ def _match(parts: tuple[str, ...], given: list[str]) -> dict[str, str] | None:
 
 def blueprint(services: Services, credentials: Credentials) -> Blueprint:
     """Everything below the FHIR base."""
-    made, router = Blueprint("fhir", __name__), Router(ROUTES)
+    made = Blueprint("fhir", __name__)
 
     def view(path: str = "") -> Response:
-        return perform(Request(request.environ), services, credentials, router, path)
+        return perform(Request(request.environ), services, credentials, path)
 
-    for rule in ("/", "/<path:path>"):
+    for rule in ("", "/", "/<path:path>"):
         made.add_url_rule(rule, f"base{len(rule)}", view, methods=_METHODS, provide_automatic_options=False)
     return made
 
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH")
+_ROUTER = Router(ROUTES)
 
 
-def perform(request: Request, services: Services, credentials: Credentials, router: Router, path: str) -> Response:
+def perform(request: Request, services: Services, credentials: Credentials, path: str) -> Response:
     """Who asks, whether they may, what comes of it: every FHIR request goes through here."""
-    interaction, handler, at = router.find(request.method, path)
-    request.environ["fhir_blob.did"] = interaction
+    found = _ROUTER.find(request.method, path)
+    request.environ["fhir_blob.did"] = found[0]
     principal = credentials.identify(request.header("AUTHORIZATION"))
+    context, preferred, answer = _answer(request, services, principal, found)
+    return respond(request, context, preferred, answer)
+
+
+def _answer(
+    request: Request, services: Services, principal: Principal, found: tuple[str, Handler, dict[str, str]]
+) -> tuple[Context, Preferences, Answer]:
+    _, handler, at = found
+    _allow(request, principal, found)
+    preferred = requests.preferences(request.header("PREFER") or "", request.parameter("_attachments"))
+    context = requests.context_of(request, services, principal, preferred)
+    if at.get("type") != binary.TYPE:
+        negotiation.fhir_type(request.accept, request.parameter("_format"))
+    return context, preferred, handler(request, context, at)
+
+
+def _allow(request: Request, principal: Principal, found: tuple[str, Handler, dict[str, str]]) -> None:
+    interaction, _, at = found
     type = at.get("type")
     if type is not None and type not in definitions().types:
         raise UnknownType(f"{type[:80]!r} is no resource type of FHIR R4.")
     request.environ["fhir_blob.type"] = type
     authorise(principal, Asked(interaction, type, at.get("id")))
-    preferred = requests.preferences(request.header("PREFER") or "", request.parameter("_attachments"))
-    context = requests.context_of(request, services, principal, preferred)
-    if type != binary.TYPE:
-        negotiation.fhir_type(request.accept, request.parameter("_format"))
-    return respond(request, context, preferred, handler(request, context, at))
+
+
+def _find(request: Request, context: Context, path: str) -> tuple[str, dict[str, str]]:
+    """What an entry of a Bundle is, if it may be."""
+    found = _ROUTER.find(request.method, path)
+    _allow(request, context.principal, found)
+    return found[0], found[2]
+
+
+def _ask(request: Request, context: Context, path: str) -> tuple[Context, Preferences, Answer]:
+    """What an entry of a Bundle is answered."""
+    return _answer(request, context.services, context.principal, _ROUTER.find(request.method, path))

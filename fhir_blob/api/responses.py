@@ -8,13 +8,13 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
-import orjson
 from flask import Response
 
 from fhir_blob.api import negotiation
 from fhir_blob.api.requests import Preferences, Request
 from fhir_blob.errors import FhirError, Issue
 from fhir_blob.fhir import codec
+from fhir_blob.fhir.outcome import outcome
 from fhir_blob.interactions import Answer, Context, Stream
 
 _WRITES = {"POST", "PUT", "PATCH"}
@@ -53,7 +53,7 @@ def respond(request: Request, context: Context, preferred: Preferences, answer: 
             headers.append(("Location", url))
     if preferred.applied:
         headers.append(("Preference-Applied", preferred.applied))
-    if answer.status == 200 and request.method in ("GET", "HEAD") and _is_fresh(request, answer):
+    if answer.status == 200 and request.method in ("GET", "HEAD") and is_fresh(request, answer):
         return Ready(304, headers)
     if isinstance(answer.body, Stream):
         headers.append(("Content-Type", answer.content_type))
@@ -72,7 +72,7 @@ def http_date(seconds: int) -> str:
     return format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)
 
 
-def _is_fresh(request: Request, answer: Answer) -> bool:
+def is_fresh(request: Request, answer: Answer) -> bool:
     """Whether the client's copy is still good: never where the answer holds presigned URLs."""
     if answer.signed or answer.version is None:
         return False
@@ -155,22 +155,6 @@ def _accept_of(request: Request, answer: Answer) -> str:
     """A pending Binary is FHIR JSON, whatever else was asked for; its negotiation is done already."""
     is_binary = answer.version is not None and answer.version.type == "Binary"
     return "" if is_binary and not negotiation.takes_fhir(request.accept) else request.accept
-
-
-def outcome(issues: tuple[Issue, ...]) -> bytes:
-    """An OperationOutcome: https://hl7.org/fhir/R4/operationoutcome.html"""
-    return orjson.dumps({"resourceType": "OperationOutcome", "issue": [_issue(issue) for issue in issues]})
-
-
-def _issue(issue: Issue) -> dict[str, object]:
-    told: dict[str, object] = {
-        "severity": issue.severity,
-        "code": issue.code,
-        "diagnostics": issue.diagnostics,
-    }
-    if issue.expression:
-        told["expression"] = [issue.expression]
-    return told
 
 
 def refusal(error: FhirError) -> Ready:

@@ -6,7 +6,7 @@ Source: https://hl7.org/fhir/R4/bundle.html#references and https://hl7.org/fhir/
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -55,12 +55,16 @@ def _mentions(node: dict[str, Any], type: str, full_urls: Container[str], base: 
             if isinstance(each, dict):
                 below = str(each.get("resourceType")) if kind == "Resource" else kind
                 yield from _mentions(each, below, full_urls, base)
-            elif isinstance(each, str):
-                mention = Mention(owner, key, kind == "reference", kind == "xhtml")
-                if kind == "reference" or (kind == "xhtml" and _LINK.search(each)):
-                    yield mention
-                elif kind in _URIS and (each in full_urls or (base and base + each in full_urls)):
-                    yield mention
+            elif isinstance(each, str) and _is_mention(each, kind, full_urls, base):
+                yield Mention(owner, key, kind == "reference", kind == "xhtml")
+
+
+def _is_mention(text: str, kind: str, full_urls: Container[str], base: str) -> bool:
+    if kind == "xhtml":
+        return _LINK.search(text) is not None
+    if kind in _URIS:
+        return text in full_urls or (bool(base) and base + text in full_urls)
+    return kind == "reference"
 
 
 @lru_cache(None)
@@ -125,10 +129,9 @@ def base_of(full_url: str) -> str:
     return f"{base}/" if base and type in definitions().types and id else ""
 
 
-def path_of(resource: dict[str, Any], holds: Callable[[str], bool]) -> str:
-    """The FHIRPath of the first Reference whose text `holds`; that of the resource where there is none."""
+def path_of(resource: dict[str, Any], text: str) -> str:
+    """The FHIRPath of the first Reference with that text."""
     for spot in descendants(root(resource)):
-        text = spot.value.get("reference") if spot.type == "Reference" and isinstance(spot.value, dict) else None
-        if isinstance(text, str) and holds(text):
+        if spot.type == "Reference" and isinstance(spot.value, dict) and spot.value.get("reference") == text:
             return f"{spot.path}.reference"
     return str(resource.get("resourceType"))

@@ -18,7 +18,8 @@ def bundle(
     head["meta"] = {"lastUpdated": instant(context.services.clock())}  # type: ignore[assignment]
     if total is not None:
         head["total"] = total  # type: ignore[assignment]
-    head["link"] = [{"relation": relation, "url": url} for relation, url in links.items()]  # type: ignore[assignment]
+    if links:
+        head["link"] = [{"relation": name, "url": url} for name, url in links.items()]  # type: ignore[assignment]
     text, joined = orjson.dumps(head), b",".join(entries)
     return text[:-1] + b',"entry":[' + joined + b"]}" if joined else text
 

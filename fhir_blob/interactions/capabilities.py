@@ -19,7 +19,7 @@ from fhir_blob.search.includes import references
 TYPE_INTERACTIONS = (
     "create", "read", "vread", "update", "patch", "delete", "history-instance", "history-type", "search-type",
 )  # fmt: skip
-SYSTEM_INTERACTIONS = ("history-system", "search-system")
+SYSTEM_INTERACTIONS = ("transaction", "batch", "history-system", "search-system")
 FORMATS = ("json", "application/fhir+json")
 _DEFINITION = "https://fhir-blob.org/OperationDefinition/"
 _OPERATIONS = {

@@ -136,7 +136,7 @@ def update(
 
 def _update(context: Context, type: str, resource: dict[str, Any], criteria: Criteria, if_match: int | None) -> Answer:
     prior = _guess(context, type, criteria)
-    id = _id(context, type, resource, prior)
+    id = id_of(context, type, resource, prior)
     authorise(context.principal, Asked("update", type, id))
     is_chosen = prior is None and "id" in resource
     resource["id"] = id
@@ -160,8 +160,10 @@ def _update(context: Context, type: str, resource: dict[str, Any], criteria: Cri
     return done.answered(made)
 
 
-def _id(context: Context, type: str, resource: dict[str, Any], found: Version | None) -> str:
-    """Of the match; of the body, where nothing matches and it has one that is unused; else a new one."""
+def id_of(context: Context, type: str, resource: dict[str, Any], found: Version | None) -> str:
+    """The id of a conditional update: of the match; of the body, where nothing matches and it has one that is
+    unused; else a new one.
+    """
     given = resource.get("id")
     if found is not None:
         if given not in (None, found.id):

@@ -1,0 +1,306 @@
+"""A transaction made ready: its entries checked, their ids chosen, their references resolved, their bytes in S3.
+
+Everything that takes time is done here, so that the database is held for the writing alone. What can change
+before that, the matches of criteria, is a guess that the transaction decides on.
+Source: https://hl7.org/fhir/R4/http.html#trules
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fhir_blob.access import Request as Asked
+from fhir_blob.access import authorise
+from fhir_blob.errors import BadRequest, NotFound, PreconditionFailed, Unprocessable
+from fhir_blob.fhir import bundle
+from fhir_blob.fhir.bundle import Mention, Names
+from fhir_blob.interactions import Context, binary, conditional, incoming, read, search
+from fhir_blob.interactions.binary import Taken
+from fhir_blob.interactions.entries import Action, Criteria, Mistakes, at_entry
+from fhir_blob.interactions.incoming import Draft
+from fhir_blob.interactions.patch import patched
+from fhir_blob.interactions.update import same_id
+from fhir_blob.store import Blob, Reader, Version
+
+BINARY = "Binary"
+_QUOTED = 200
+_SEARCHES = ("search-type", "search-system")
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What is kept for the next try: new ids by number, what conditional references mean, what criteria match."""
+
+    ids: dict[int, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    matches: dict[tuple[str, Criteria], Version | None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Plan:
+    """What was chosen for the entries, by their numbers.
+
+    `targets` are (type, id) of what is written, `fresh` those whose id is new, `found` the guessed matches of
+    criteria; `same_as` are conditional creates with the criteria of an earlier one, `firsts` those.
+    `conditional` are the conditional references by their text, with the first entry that has it, `named` what
+    they were found to mean.
+    """
+
+    targets: dict[int, tuple[str, str]] = field(default_factory=dict)
+    fresh: set[int] = field(default_factory=set)
+    found: dict[int, Version | None] = field(default_factory=dict)
+    firsts: dict[tuple[str, Criteria], int] = field(default_factory=dict)
+    same_as: dict[int, int] = field(default_factory=dict)
+    mentions: dict[int, list[Mention]] = field(default_factory=dict)
+    conditional: dict[str, tuple[str, Criteria, int]] = field(default_factory=dict)
+    named: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A resource ready to be stored: a Draft, or a Taken for a Binary; `prior` is what a patch was applied to."""
+
+    action: Action
+    type: str
+    id: str
+    draft: Draft | None = None
+    taken: Taken | None = None
+    prior: Version | None = None
+
+    @property
+    def blobs(self) -> tuple[str, ...]:
+        return self.draft.blobs if self.draft else self.taken.blobs if self.taken else ()
+
+    def give_up(self, context: Context) -> None:
+        """What is in S3 for it goes."""
+        if self.draft is not None:
+            incoming.abandon(context, self.draft)
+        if self.taken is not None:
+            binary.give_up(context, self.taken)
+
+
+def check(context: Context, actions: Sequence[Action]) -> None:
+    """Every mistake that shows without the database."""
+    mistakes = Mistakes()
+    for action in actions:
+        with mistakes.of(action.number):
+            _CHECKS.get(action.interaction, _check_other)(context, action)
+    mistakes.tell()
+
+
+def _check_create(context: Context, action: Action) -> None:
+    _check_resource(context, action)
+    if action.criteria is not None:
+        conditional.refuse_binary(action.type)
+        conditional.asked(context, action.type, action.criteria)
+
+
+def _check_update(context: Context, action: Action) -> None:
+    _check_resource(context, action)
+    if action.criteria is None:
+        same_id(action.resource, action.id)
+    else:
+        conditional.refuse_binary(action.type)
+        conditional.asked(context, action.type, action.criteria)
+
+
+def _check_by_criteria(context: Context, action: Action) -> None:
+    if action.criteria is not None:
+        conditional.asked(context, action.type, action.criteria)
+
+
+def _check_other(context: Context, action: Action) -> None:
+    if action.interaction in _SEARCHES:
+        search.parsed(context, action.type or None, action.query)
+
+
+_CHECKS = {
+    "create": _check_create,
+    "update": _check_update,
+    "patch": _check_by_criteria,
+    "delete": _check_by_criteria,
+}
+
+
+def _check_resource(context: Context, action: Action) -> None:
+    if action.type == BINARY:
+        binary.checked(context, action.resource)
+    else:
+        incoming.checked(context, action.resource, action.type)
+
+
+def plan(context: Context, reader: Reader, actions: Sequence[Action], learned: Learned) -> Plan:
+    """Ids and matches as the database is now, but for what was learned by trying."""
+    made = Plan(named=dict(learned.names))
+    for action in actions:
+        if action.interaction in ("create", "update", "patch"):
+            with at_entry(action.number):
+                made.targets[action.number] = (action.type, _id(context, reader, action, made, learned))
+    _check_overlaps(made, actions)
+    _mentions(context, made, actions)
+    for text, (_, _, number) in made.conditional.items():
+        if text not in made.named:
+            with at_entry(number):
+                _guess_reference(context, reader, made, text)
+    return made
+
+
+def _id(context: Context, reader: Reader, action: Action, made: Plan, learned: Learned) -> str:
+    """Of the resource that the entry writes, or finds there already."""
+    number, type, criteria = action.number, action.type, action.criteria
+    if action.id:
+        return action.id
+    fresh = learned.ids.setdefault(number, context.services.new_id())
+    found = None
+    if criteria is not None:
+        first = made.firsts.setdefault((type, criteria), number) if action.interaction == "create" else number
+        if first != number:
+            made.same_as[number] = first
+            return made.targets[first][1]
+        found = made.found[number] = _guess(context, reader, type, criteria, learned)
+    if action.interaction == "patch" and found is None:
+        raise NotFound(f"{conditional.told(type, criteria or ())!r} matches nothing.")
+    if action.interaction == "update":
+        return _id_of_update(context, action, made, found, fresh)
+    if action.interaction == "patch" and found is not None:
+        authorise(context.principal, Asked("patch", type, found.id))
+    return fresh if found is None else found.id
+
+
+def _id_of_update(context: Context, action: Action, made: Plan, found: Version | None, fresh: str) -> str:
+    is_fresh = found is None and "id" not in action.resource
+    id = fresh if is_fresh else conditional.id_of(context, action.type, action.resource, found)
+    if is_fresh:
+        made.fresh.add(action.number)
+    authorise(context.principal, Asked("update", action.type, id))
+    action.resource["id"] = id
+    same_id(action.resource, id)
+    return id
+
+
+def _guess(context: Context, reader: Reader, type: str, criteria: Criteria, learned: Learned) -> Version | None:
+    if (type, criteria) in learned.matches:
+        return learned.matches[type, criteria]
+    return conditional.only(type, criteria, conditional.matches(context, reader, type, criteria))
+
+
+def _check_overlaps(made: Plan, actions: Sequence[Action]) -> None:
+    """Criteria may lead to what another entry writes."""
+    seen: dict[tuple[str, str], int] = {}
+    for action in actions:
+        if action.interaction == "create":
+            continue
+        target = (action.type, action.id) if action.interaction == "delete" else made.targets.get(action.number)
+        if target is not None and target[1]:
+            with at_entry(action.number):
+                if target in seen:
+                    raise BadRequest(f"{'/'.join(target)} is written by Bundle.entry[{seen[target]}] too.")
+            seen[target] = action.number
+
+
+def _mentions(context: Context, made: Plan, actions: Sequence[Action]) -> None:
+    """Where the entries name each other; a placeholder that names none is a mistake."""
+    full_urls, mistakes = {action.full_url for action in actions if action.full_url}, Mistakes()
+    for action in actions:
+        if action.number not in made.targets or action.resource is None:
+            continue
+        found = bundle.mentions(action.resource, full_urls, bundle.base_of(action.full_url))
+        made.mentions[action.number] = found
+        for text in (mention.text for mention in found if mention.is_reference):
+            if bundle.is_placeholder(text) and text.partition("#")[0] not in full_urls:
+                with mistakes.of(action.number):
+                    raise _nameless(action.resource, text)
+            elif text not in made.conditional and (query := bundle.conditional(text, context.base)) is not None:
+                made.conditional[text] = (query[0], _pairs(query[1]), action.number)
+    mistakes.tell()
+
+
+def _nameless(resource: dict[str, Any], text: str) -> Unprocessable:
+    path = bundle.path_of(resource, text)
+    return Unprocessable(f"{text[:_QUOTED]!r} is the fullUrl of no entry.", expression=path)
+
+
+def _pairs(query: str) -> Criteria:
+    try:
+        return tuple(parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=100))
+    except ValueError as error:
+        raise BadRequest(f"{query[:_QUOTED]!r} is no query.") from error
+
+
+def _guess_reference(context: Context, reader: Reader, made: Plan, text: str) -> None:
+    """What is found in the end counts: it may be one of the entries, which is not there yet."""
+    type, criteria, _ = made.conditional[text]
+    found = conditional.only(type, criteria, conditional.matches(context, reader, type, criteria))
+    if found is not None:
+        made.named[text] = f"{type}/{found.id}"
+    elif all(type != target[0] for target in made.targets.values()):
+        raise unmatched(text)
+
+
+def unmatched(text: str) -> PreconditionFailed:
+    return PreconditionFailed(f"The conditional reference {text[:_QUOTED]!r} matches nothing.")
+
+
+class Preparation:
+    """Makes the writes of a plan one by one; `writes` are those whose bytes are in S3 so far."""
+
+    def __init__(self, context: Context, made: Plan, actions: Sequence[Action]) -> None:
+        self.writes: list[Write] = []
+        self._context, self._plan, self._actions = context, made, actions
+        self._coming: dict[str, Blob | None] = {}
+        full_urls = {
+            action.full_url: "/".join(made.targets[action.number])
+            for action in actions
+            if action.full_url and action.number in made.targets
+        }
+        self._names = Names(full_urls, made.named)
+
+    def run(self) -> None:
+        """Binaries first, since others link them."""
+        for action in sorted(self._actions, key=lambda action: action.type != BINARY):
+            if action.number in self._plan.targets and not self._is_there(action):
+                with at_entry(action.number):
+                    self.writes.append(self._write(action))
+
+    def _is_there(self, action: Action) -> bool:
+        """A conditional create of what is there, or is made by another entry."""
+        number = action.number
+        return number in self._plan.same_as or (
+            action.interaction == "create" and self._plan.found.get(number) is not None
+        )
+
+    def _write(self, action: Action) -> Write:
+        type, id = self._plan.targets[action.number]
+        prior = None
+        if action.interaction != "create":
+            with self._context.services.store.read(self._context.tenant) as reader:
+                is_patch = action.interaction == "patch"
+                prior = read.current(reader, type, id) if is_patch else reader.current(type, id)
+        self._rename(action.resource, self._plan.mentions.pop(action.number, []), action)
+        resource = action.resource
+        if action.patch is not None and prior is not None:
+            resource = self._patched(action, prior)
+        base = prior if action.patch is not None else None
+        if type == BINARY:
+            taken = binary.take(self._context, resource, id, is_new=action.interaction == "create")
+            self._coming[id] = None if taken.blob is None else taken.blob.with_(version=taken.blob.version or 1)
+            return Write(action, type, id, taken=taken, prior=base)
+        there = prior if prior is not None and not prior.deleted else None
+        drafted = incoming.draft(self._context, resource, id, prior=there, coming=self._coming)
+        resource.clear()  # a large Bundle is held once
+        return Write(action, type, id, draft=drafted, prior=base)
+
+    def _patched(self, action: Action, prior: Version) -> dict[str, Any]:
+        assert action.patch is not None
+        resource = patched(self._context, prior, action.patch)
+        found = bundle.mentions(resource, self._names.full_urls, bundle.base_of(action.full_url))
+        self._rename(resource, found, action)
+        return resource
+
+    def _rename(self, resource: Any, mentions: Sequence[Mention], action: Action) -> None:
+        base = bundle.base_of(action.full_url)
+        for mention in mentions:
+            self._names.apply(mention, base)
