@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +84,8 @@ class ElasticsearchIndex:
             *keys, rid = shown[-1]["sort"]
             after = Position(tuple(keys), rid, total, answer.get("pit_id", ""))
             cursor = seal(self._secret, reader.tenant, query, after)
+        elif "pit_id" in answer:
+            self._close(answer["pit_id"])
         named = [(each["fields"]["type"][0], each["fields"]["id"][0]) for each in shown]
         found = current(reader, named)
         matches = tuple(found[each] for each in named if each in found)
@@ -178,6 +180,11 @@ class ElasticsearchIndex:
     def _open(self, names: Sequence[str]) -> str:
         opened = self._client.open_point_in_time(index=list(names), keep_alive=_KEPT, ignore_unavailable=True)
         return str(opened["id"])
+
+    def _close(self, pit: str) -> None:
+        """The last page was read; who asks for an earlier one gets another point in time."""
+        with suppress(ApiError, TransportError):  # it expires by itself
+            self._client.close_point_in_time(id=pit)
 
     def _search(self, names: Sequence[str] | None, body: Mapping[str, Any]) -> Mapping[str, Any]:
         given: dict[str, Any] = {"timeout": f"{max(1, int(self._seconds * 1000))}ms", **body}

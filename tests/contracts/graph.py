@@ -28,8 +28,7 @@ def ward(seed: int) -> list[Resource]:
     found: list[Resource] = []
 
     def add(type: str, count: int, make: Callable[[], Resource]) -> None:
-        prefix = f"{type.lower()[:3]}"
-        found.extend({"resourceType": type, "id": f"{prefix}{number}", **make()} for number in range(count))
+        found.extend({"resourceType": type, "id": f"n{number}", **make()} for number in range(count))
 
     def to(*types: str) -> dict[str, str]:
         known = [f"{each['resourceType']}/{each['id']}" for each in found if each["resourceType"] in types]
@@ -52,7 +51,7 @@ def ward(seed: int) -> list[Resource]:
 
     add("Organization", 3, lambda: {"name": name()})
     add("Organization", 4, lambda: maybe(name=name, partOf=lambda: to("Organization")))
-    found[3:] = [{**each, "id": f"org{number}"} for number, each in enumerate(found[3:], 3)]
+    found[3:] = [{**each, "id": f"n{number}"} for number, each in enumerate(found[3:], 3)]
     add("Patient", 8, lambda: maybe(
         name=lambda: [{"family": chance.choice(["Smith", "Smyth", "Østergård"])}],
         gender=lambda: chance.choice(["female", "male"]), birthDate=lambda: chance.choice(DATES[:3]),
@@ -271,7 +270,7 @@ def criterion(draw: st.DrawFn, type: str, links: int = 2) -> tuple[str, str]:
             return f"_has:{source}:{code}:{name}", text
     if way == "own":
         return draw(st.sampled_from([
-            ("_list", "lis0"), ("_list", "lis1,lis2"), ("_id", f"{type.lower()[:3]}1,{type.lower()[:3]}2,x"),
+            ("_list", "n0"), ("_list", "n1,n2"), ("_id", "n1,n2,x"),
             *((name, text) for name in ("_text", "_content") for text in ("LIVER", "grosse,herz", "fine x", "größe")),
         ]))  # fmt: skip
     code = draw(st.sampled_from(list(codes)))
@@ -291,5 +290,5 @@ def _plain_criterion(draw: st.DrawFn, code: str, kind: str, targets: tuple[str, 
     if kind == "date":
         return code, draw(st.sampled_from([*naive.PREFIXES[:6], ""])) + draw(st.sampled_from(DATES))
     target = draw(st.sampled_from(targets))
-    id = f"{target.lower()[:3]}{draw(st.integers(0, 3))}"
+    id = f"n{draw(st.integers(0, 3))}"
     return draw(st.sampled_from([(code, id), (code, f"{target}/{id}"), (f"{code}:{target}", id)]))
