@@ -56,7 +56,8 @@ def arguments(dockerfile: Path, name: str) -> list[str]:
 def environment(dockerfile: Path) -> dict[str, str]:
     """What its last stage sets."""
     texts = [text for each, text in instructions(dockerfile) if each == "ENV"]
-    return dict(pair.split("=", 1) for text in texts for pair in text.split())  # type: ignore[misc]
+    pairs = (pair.partition("=") for text in texts for pair in text.split())
+    return {name: value for name, _, value in pairs}
 
 
 def command(service: Mapping[str, Any]) -> list[str]:
@@ -84,7 +85,7 @@ class Processes:
 
     def environment(self, name: str) -> dict[str, str]:
         """Its environment in the image and in the compose file, and no more than Python itself needs."""
-        given = environment(DOCKERFILE) | self._services[name]["environment"]
+        given: dict[str, str] = environment(DOCKERFILE) | self._services[name]["environment"]
         for there, here in self._places.items():
             given = {key: value.replace(there, here) for key, value in given.items()}
         return given | {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
