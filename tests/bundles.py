@@ -56,7 +56,7 @@ def new_url() -> str:
     return f"urn:uuid:{uuid.uuid4()}"
 
 
-def patient_record(encounters: int, *, observations: int = 20, note: int = 3000) -> bytes:
+def patient_record(encounters: int, *, observations: int = 20, note: int = 14_000) -> bytes:
     """A transaction with a patient and, for each encounter, what was seen, found and written down.
 
     `note` is the size of each document in bytes.

@@ -31,6 +31,8 @@ Ask = Callable[[Request, Context, str], tuple[Context, Preferences, Answer]]
 
 _WRITES = ("create", "update", "patch", "delete")
 _KINDS = ("batch", "transaction")
+# Of an entry that is a resource alone it is told that it has no request, not that it is empty.
+_EMPTY = {"id": "empty"}
 _ENTRY = re.compile(r"Bundle\.entry\[([0-9]+)\]")
 _QUOTED = 200
 # Of the headers of the Bundle's own request those that are its entries' too.
@@ -45,7 +47,7 @@ _HEADERS = {
 
 def process(request: Request, context: Context, find: Find, ask: Ask) -> Answer:
     """200 with an answer for each entry. A transaction that fails is an error, with all its mistakes."""
-    given = requests.json_body(request, context.services)
+    given = requests.fhir_body(request, context.services)
     kind, problems = _checked(context, given)
     request.environ["fhir_blob.did"] = kind
     work = _batch if kind == "batch" else _transaction
@@ -95,7 +97,7 @@ def _envelope(entry: Any, kind: str) -> Any:
     if not isinstance(entry, dict):
         return entry
     left_out = {"resource", "fullUrl"} if kind == "batch" else {"resource"}
-    return {name: value for name, value in entry.items() if name not in left_out} or {"request": entry.get("request")}
+    return {name: value for name, value in entry.items() if name not in left_out} or _EMPTY
 
 
 def _batch(

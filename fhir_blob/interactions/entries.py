@@ -64,9 +64,12 @@ def located(issue: Issue, number: int) -> Issue:
     if path is None:
         return replace(issue, diagnostics=f"{entry}: {issue.diagnostics}", expression=entry)
     first, _, rest = path.partition(".")
-    is_type = first in definitions().types or first == "Attachment"
-    place = ".".join(part for part in (entry, "resource", rest if is_type else path) if part)
-    told = issue.diagnostics.removeprefix(f"{path}: ") if is_type else issue.diagnostics
+    if first == "Attachment":
+        rest = ""  # it is not told which
+    elif first not in definitions().types:
+        rest = path
+    place = ".".join(part for part in (entry, "resource", rest) if part)
+    told = issue.diagnostics.removeprefix(f"{path}: ")
     return replace(issue, diagnostics=f"{place}: {told}", expression=place)
 
 
