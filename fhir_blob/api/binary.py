@@ -13,7 +13,6 @@ from werkzeug.http import parse_range_header
 from fhir_blob.api import negotiation, requests, transfers
 from fhir_blob.api.requests import Request
 from fhir_blob.errors import BadParameter, NotParseable
-from fhir_blob.fhir import codec
 from fhir_blob.fhir.media import essence
 from fhir_blob.interactions import Answer, Context, binary, conditional, read
 from fhir_blob.interactions.binary import Upload
@@ -24,7 +23,6 @@ Handler = Callable[[Request, Context, dict[str, str]], Answer]
 Route = tuple[str, dict[str, tuple[str, Handler]]]
 
 TYPE = "Binary"
-_JSON = {"application/json", "application/fhir+json", "text/json"}
 
 
 def _create(request: Request, context: Context, at: dict[str, str]) -> Answer:
@@ -88,24 +86,25 @@ ROUTES: tuple[Route, ...] = (
 
 
 def _resource(request: Request, context: Context) -> Any:
-    """A body that is itself a Binary resource; an Upload for other JSON; None where it is raw bytes.
+    """A body that is itself a Binary resource; an Upload for other JSON or XML; None where it is raw bytes.
 
-    JSON that cannot be parsed is bytes too, unless it says that it is FHIR.
+    JSON or XML that cannot be parsed is bytes too, unless it says that it is FHIR.
     """
-    kind = essence(request.content_type)
-    if kind not in _JSON:
+    kind = request.content_type
+    if not negotiation.is_json(kind) and not negotiation.is_xml(kind):
         return None
-    if (request.length or 0) > context.services.settings.max_json_bytes and kind != "application/fhir+json":
+    says_fhir = essence(kind) in (negotiation.FHIR_JSON, negotiation.FHIR_XML)
+    if (request.length or 0) > context.services.settings.max_json_bytes and not says_fhir:
         return None
     text = requests.body(request, context.services)
     try:
-        parsed = codec.parse(text)
+        parsed = requests.parsed(text, kind)
     except NotParseable:
-        if kind == "application/fhir+json":
+        if says_fhir:
             raise
         parsed = None
     if isinstance(parsed, dict) and parsed.get("resourceType") == TYPE:
-        requests.check_json(request.content_type)
+        requests.check_fhir(kind)
         return parsed
     return _upload(request, (text,), len(text))
 
@@ -134,7 +133,8 @@ def _wanted(request: Request) -> Wanted | None:
         negotiation.fhir_type(accept, format)
         return None
     asked = dict(negotiation.ranges(accept))
-    if negotiation.FHIR_JSON in asked and max(asked.values()) <= asked[negotiation.FHIR_JSON]:
+    liked = [asked[each] for each in (negotiation.FHIR_JSON, negotiation.FHIR_XML) if each in asked]
+    if liked and max(asked.values()) <= max(liked):
         return None
     return Wanted(
         lambda media_type: (

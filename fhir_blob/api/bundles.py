@@ -15,13 +15,27 @@ from urllib.parse import unquote
 from fhir_blob.api import requests
 from fhir_blob.api.requests import Preferences, Request
 from fhir_blob.api.responses import is_fresh
-from fhir_blob.errors import BadRequest, FhirError, Invalid, Issue, MethodNotAllowed, TooLarge
+from fhir_blob.errors import (
+    BadRequest,
+    FhirError,
+    Invalid,
+    Issue,
+    MethodNotAllowed,
+    TooLarge,
+)
 from fhir_blob.fhir import codec
 from fhir_blob.fhir.patch import FHIR_JSON, Patch
 from fhir_blob.fhir.validation import validate
 from fhir_blob.interactions import Answer, Context
 from fhir_blob.interactions.bundles import bundle
-from fhir_blob.interactions.entries import Action, Mistakes, answered, at_entry, by_number, failed
+from fhir_blob.interactions.entries import (
+    Action,
+    Mistakes,
+    answered,
+    at_entry,
+    by_number,
+    failed,
+)
 from fhir_blob.interactions.transaction import answers, transaction
 
 # The interaction that a request at a path is, its type, and what its URL names; refused where it may not be.

@@ -12,11 +12,12 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from flask import Flask
+from flask import Flask, request
 from werkzeug.exceptions import HTTPException
 
 from fhir_blob.api.logs import Log
 from fhir_blob.api.metrics import Metrics
+from fhir_blob.api.requests import Request
 from fhir_blob.api.responses import Ready, refusal
 from fhir_blob.errors import BadRequest, FhirError, Internal, MethodNotAllowed, NotFound
 
@@ -91,7 +92,7 @@ class Edge:
 def install(app: Flask, cors_origins: str, metrics: Metrics, log: Log) -> None:
     """Put the edge around the application, and make OperationOutcomes of its errors."""
     app.wsgi_app = Edge(app.wsgi_app, cors_origins, metrics, log)  # type: ignore[method-assign]
-    app.register_error_handler(FhirError, refusal)
+    app.register_error_handler(FhirError, lambda error: refusal(error, Request(request.environ)))
     app.register_error_handler(HTTPException, lambda error: _http_error(error, log))
     app.register_error_handler(Exception, lambda error: _unexpected(error, log))
 

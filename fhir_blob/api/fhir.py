@@ -37,7 +37,7 @@ def _bundle(request: Request, context: Context, at: dict[str, str]) -> Answer:
 
 
 def _create(request: Request, context: Context, at: dict[str, str]) -> Answer:
-    resource, criteria = requests.json_body(request, context.services), requests.if_none_exist(request)
+    resource, criteria = requests.fhir_body(request, context.services), requests.if_none_exist(request)
     if criteria is None:
         return create(context, at["type"], resource)
     return conditional.create(context, at["type"], resource, criteria)
@@ -52,12 +52,12 @@ def _vread(request: Request, context: Context, at: dict[str, str]) -> Answer:
 
 
 def _update(request: Request, context: Context, at: dict[str, str]) -> Answer:
-    resource = requests.json_body(request, context.services)
+    resource = requests.fhir_body(request, context.services)
     return update(context, at["type"], at["id"], resource, if_match=requests.if_match(request))
 
 
 def _update_where(request: Request, context: Context, at: dict[str, str]) -> Answer:
-    resource, match = requests.json_body(request, context.services), requests.if_match(request)
+    resource, match = requests.fhir_body(request, context.services), requests.if_match(request)
     return conditional.update(context, at["type"], resource, request.query, if_match=match)
 
 

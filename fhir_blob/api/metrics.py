@@ -19,7 +19,9 @@ class Metrics:
     """Seconds to answer by interaction and status; their count is how many there were."""
 
     def __init__(self) -> None:
-        from prometheus_client import Histogram  # reads MULTIPROCESS when it is imported
+        from prometheus_client import (
+            Histogram,  # reads MULTIPROCESS when it is imported
+        )
 
         self._seconds = Histogram(
             "fhir_blob_request_seconds", "Time to answer a request.", ["interaction", "status"], registry=None

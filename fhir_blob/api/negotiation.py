@@ -5,15 +5,21 @@ Source: https://hl7.org/fhir/R4/http.html#mime-type and https://hl7.org/fhir/R4/
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 from fhir_blob.errors import NotAcceptable
 from fhir_blob.fhir.media import essence
 
-FHIR_JSON = "application/fhir+json"
-_JSON = "application/json"
-_FORMATS = {"json", _JSON, FHIR_JSON, "text/json", "application/json+fhir"}
-_GENERIC = {_JSON, "text/json"}
+FHIR_JSON, FHIR_XML = "application/fhir+json", "application/fhir+xml"
+_FHIR = (FHIR_JSON, FHIR_XML)
+_JSON = ("application/json", "text/json")
+_XML = ("application/xml", "text/xml")
+# What _format may be, and the type that it stands for.
+_FORMATS = {
+    **dict.fromkeys(("json", FHIR_JSON, *_JSON, "application/json+fhir"), FHIR_JSON),
+    **dict.fromkeys(("xml", FHIR_XML, *_XML, "application/xml+fhir"), FHIR_XML),
+}
 
 Ranges = tuple[tuple[str, float], ...]
 
@@ -44,16 +50,31 @@ def _number(text: str) -> float:
 
 @lru_cache(1024)
 def fhir_type(accept: str, format: str) -> str:
-    """The Content-Type of a FHIR answer; NotAcceptable where it would have to be another than JSON."""
+    """The Content-Type of a FHIR answer, of those that are liked the same the first; NotAcceptable for others."""
     if format:
-        if essence(format).replace(" ", "+") in _FORMATS:
-            return FHIR_JSON
-        raise NotAcceptable(f"_format is {format[:80]!r}: this server answers {FHIR_JSON}.")
-    if not accept or quality(accept, FHIR_JSON) > 0:
+        found = _FORMATS.get(essence(format).replace(" ", "+"))
+        if found is None:
+            raise NotAcceptable(f"_format is {format[:80]!r}: this server answers {_ANSWERED}.")
+        return found
+    if not accept:
         return FHIR_JSON
-    if any(quality(accept, each) > 0 for each in _FORMATS if "/" in each):
-        return _JSON
-    raise NotAcceptable(f"Accept is {accept[:80]!r}: this server answers {FHIR_JSON}.")
+    best = max((*_FHIR, *_JSON, *_XML), key=lambda each: quality(accept, each))
+    if quality(accept, best) > 0:
+        return best
+    raise NotAcceptable(f"Accept is {accept[:80]!r}: this server answers {_ANSWERED}.")
+
+
+_ANSWERED = f"{FHIR_JSON} and {FHIR_XML}"
+
+
+def is_xml(media_type: str) -> bool:
+    """Whether a request of that type, or an answer, is FHIR as XML."""
+    return essence(media_type) in (FHIR_XML, *_XML)
+
+
+def is_json(media_type: str) -> bool:
+    """Whether a request of that type is FHIR as JSON."""
+    return essence(media_type) in (FHIR_JSON, *_JSON)
 
 
 @lru_cache(1024)
@@ -75,32 +96,35 @@ def _fit(wanted: str, kind: str) -> int:
 
 
 def is_fhir_wanted(accept: str, format: str, media_type: str) -> bool:
-    """Whether a Binary of that type is to be answered as FHIR JSON rather than as its bytes.
+    """Whether a Binary of that type is to be answered as a resource rather than as its bytes.
 
-    `_format` overrides Accept; a FHIR type asked for is given; application/json gives bytes only
-    where they are JSON.
+    `_format` overrides Accept; a FHIR type asked for is given; application/json or application/xml
+    gives bytes only where they are such.
     """
     if format:
         return True
     asked = dict(ranges(accept))
-    if FHIR_JSON in asked:
-        return asked[FHIR_JSON] > 0 and asked[FHIR_JSON] >= quality(accept, media_type)
-    if any(each in asked for each in _GENERIC):
-        return not (_is_json(media_type) or quality(accept, media_type) > 0)
+    liked = [asked[each] for each in _FHIR if each in asked]
+    if liked:
+        return max(liked) > 0 and max(liked) >= quality(accept, media_type)
+    if any(each in asked for each in (*_JSON, *_XML)):
+        return not (_is_generic(asked, media_type) or quality(accept, media_type) > 0)
     return False
 
 
 def takes_bytes(accept: str, media_type: str) -> bool:
     """Whether the bytes of that type satisfy Accept: no Accept takes all."""
-    generic = any(each in dict(ranges(accept)) for each in _GENERIC)
-    return not accept or quality(accept, media_type) > 0 or (generic and _is_json(media_type))
+    return not accept or quality(accept, media_type) > 0 or _is_generic(dict(ranges(accept)), media_type)
 
 
 def takes_fhir(accept: str) -> bool:
-    """Whether FHIR JSON satisfies Accept too, for a Binary that has no bytes yet."""
-    return not accept or any(quality(accept, each) > 0 for each in (FHIR_JSON, *_GENERIC))
+    """Whether the resource satisfies Accept too, for a Binary that has no bytes yet."""
+    return not accept or any(quality(accept, each) > 0 for each in (*_FHIR, *_JSON, *_XML))
 
 
-def _is_json(media_type: str) -> bool:
+def _is_generic(asked: Mapping[str, float], media_type: str) -> bool:
+    """JSON of any kind where JSON is asked for, and XML where XML is."""
     kind = essence(media_type)
-    return kind in _GENERIC or kind.endswith("+json")
+    is_json = kind in _JSON or kind.endswith("+json")
+    is_xml = kind in _XML or kind.endswith("+xml")
+    return (is_json and any(each in asked for each in _JSON)) or (is_xml and any(each in asked for each in _XML))

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fhir_blob.access import Principal
-from fhir_blob.api import transfers
+from fhir_blob.api import negotiation, transfers
 from fhir_blob.errors import (
     BadParameter,
     LengthRequired,
@@ -28,7 +28,6 @@ from fhir_blob.interactions import Context, Services
 
 MODES = ("default", "extension", "url", "inline", "reference", "upload")
 _RETURNS = ("minimal", "representation", "OperationOutcome")
-_JSON = {"application/json", "application/fhir+json", "text/json"}
 
 
 class Request:
@@ -157,24 +156,36 @@ def if_none_exist(request: Request) -> list[tuple[str, str]] | None:
 def patch(request: Request, services: Services) -> Patch:
     """The body of a PATCH, whose Content-Type says which kind of patch it is."""
     media_type = essence(request.content_type)
+    if media_type == negotiation.FHIR_XML:
+        document, media_type = fhir_body(request, services), negotiation.FHIR_JSON
+        return Patch(media_type, document, services.settings.max_json_bytes)
     check_type(media_type)
     check_charset(request.content_type)
     document = codec.parse(body(request, services))
     return Patch(media_type, document, services.settings.max_json_bytes)
 
 
-def json_body(request: Request, services: Services) -> Any:
-    """The parsed body of a request that has to be JSON."""
-    check_json(request.content_type)
-    return codec.parse(body(request, services))
+def fhir_body(request: Request, services: Services) -> Any:
+    """The parsed body of a request that has to be FHIR, as JSON has it."""
+    check_fhir(request.content_type)
+    return parsed(body(request, services), request.content_type)
 
 
-def check_json(content_type: str) -> None:
-    """UnsupportedMediaType unless it is JSON, in UTF-8 where it says so."""
-    if essence(content_type) not in _JSON:
+def parsed(text: bytes, content_type: str) -> Any:
+    """JSON or XML, whatever the Content-Type says."""
+    if not negotiation.is_xml(content_type):
+        return codec.parse(text)
+    from fhir_blob.fhir import xml  # its parser takes 5 MB
+
+    return xml.parse(text)
+
+
+def check_fhir(content_type: str) -> None:
+    """UnsupportedMediaType unless it is JSON or XML, in UTF-8 where it says so."""
+    if not negotiation.is_json(content_type) and not negotiation.is_xml(content_type):
         raise UnsupportedMediaType(
-            f"Content-Type is {content_type[:80]!r}: this takes application/fhir+json.",
-            headers={"Accept": "application/fhir+json, application/json"},
+            f"Content-Type is {content_type[:80]!r}: this takes application/fhir+json or application/fhir+xml.",
+            headers={"Accept": "application/fhir+json, application/fhir+xml"},
         )
     check_charset(content_type)
 
@@ -183,7 +194,7 @@ def check_charset(content_type: str) -> None:
     """UnsupportedMediaType where it says that it is something else than UTF-8."""
     charset = _charset(content_type)
     if charset not in ("", "utf-8", "utf8"):
-        raise UnsupportedMediaType(f"The charset is {charset[:40]!r}: FHIR JSON is UTF-8.")
+        raise UnsupportedMediaType(f"The charset is {charset[:40]!r}: FHIR is written in UTF-8.")
 
 
 def _charset(content_type: str) -> str:

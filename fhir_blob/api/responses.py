@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from functools import lru_cache
@@ -58,9 +59,11 @@ def respond(request: Request, context: Context, preferred: Preferences, answer: 
     if isinstance(answer.body, Stream):
         headers.append(("Content-Type", answer.content_type))
         return Ready(answer.status, headers, _Streamed(answer.body))
-    body = _body(request, preferred, answer)
+    body, type = _body(request, preferred, answer), _type(request, answer)
+    if body and answer.content_type == negotiation.FHIR_JSON:
+        body = _formed(request, body, type)
     if body or request.method == "HEAD":
-        headers.append(("Content-Type", _type(request, answer)))
+        headers.append(("Content-Type", type))
     if "Content-Length" not in answer.headers and answer.status != 204:
         headers.append(("Content-Length", str(len(body))))
     return Ready(answer.status, headers, body)
@@ -128,14 +131,21 @@ def _body(request: Request, preferred: Preferences, answer: Answer) -> bytes:
     assert isinstance(body, bytes)
     if request.method in _WRITES and answer.version is not None and preferred.returned != "representation":
         return b"" if preferred.returned == "minimal" else _done(answer)
-    if (
-        body
-        and request.query
-        and request.parameter("_pretty") in _TRUE
-        and answer.content_type == negotiation.FHIR_JSON
-    ):
-        return codec.dump(codec.parse(body), pretty=True)
     return body
+
+
+def _formed(request: Request, body: bytes, type: str) -> bytes:
+    """FHIR JSON as the client wants to see it: as XML, or with line breaks."""
+    pretty = bool(request.query) and request.parameter("_pretty") in _TRUE
+    if negotiation.is_xml(type):
+        return as_xml(body, pretty=pretty)
+    return codec.dump(codec.parse(body), pretty=True) if pretty else body
+
+
+def as_xml(body: bytes, *, pretty: bool = False) -> bytes:
+    from fhir_blob.fhir import xml  # its parser takes 5 MB
+
+    return xml.dump(codec.parse(body), pretty=pretty)
 
 
 def _done(answer: Answer) -> bytes:
@@ -157,8 +167,12 @@ def _accept_of(request: Request, answer: Answer) -> str:
     return "" if is_binary and not negotiation.takes_fhir(request.accept) else request.accept
 
 
-def refusal(error: FhirError) -> Ready:
-    """The error as its status and OperationOutcome."""
-    body = outcome(error.issues)
-    told = [("Content-Type", negotiation.FHIR_JSON + _UTF_8), ("Content-Length", str(len(body)))]
+def refusal(error: FhirError, request: Request | None = None) -> Ready:
+    """The error as its status and OperationOutcome, in the form that the request asks for if that can be had."""
+    body, type = outcome(error.issues), negotiation.FHIR_JSON
+    if request is not None:
+        with suppress(FhirError):
+            type = negotiation.fhir_type(request.accept, request.parameter("_format"))
+        body = as_xml(body) if negotiation.is_xml(type) else body
+    told = [("Content-Type", type + _UTF_8), ("Content-Length", str(len(body)))]
     return Ready(error.status, [*_PLAIN, *error.headers.items(), *told], body)

@@ -20,7 +20,7 @@ TYPE_INTERACTIONS = (
     "create", "read", "vread", "update", "patch", "delete", "history-instance", "history-type", "search-type",
 )  # fmt: skip
 SYSTEM_INTERACTIONS = ("transaction", "batch", "history-system", "search-system")
-FORMATS = ("json", "application/fhir+json")
+FORMATS = ("json", "application/fhir+json", "xml", "application/fhir+xml")
 _DEFINITION = "https://fhir-blob.org/OperationDefinition/"
 _OPERATIONS = {
     "Binary": (("complete", f"{_DEFINITION}Binary-complete"), ("presigned-url", f"{_DEFINITION}Binary-presigned-url")),

@@ -43,7 +43,7 @@ def pdf(fhir: Client) -> str:
         ("application/pdf, application/fhir+json;q=0.5", "", "bytes"),
         ("application/pdf", "json", "fhir"),
         ("application/pdf", "application/fhir json", "fhir"),
-        ("application/pdf", "xml", 406),
+        ("application/pdf", "pdf", 406),
     ],
 )
 def test_accept_decides_the_form(fhir: Client, pdf: str, accept: str | None, format: str, expected: str | int) -> None:
