@@ -58,7 +58,7 @@ def _measure(name: str, documents: int, bare_url: str) -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         settings: dict[str, Any] = {"workers": 1}
         url = f"sqlite:///{folder / 'metadata.sqlite'}"
-        if name != "sqlite":
+        if name == "postgresql":
             server = stack.enter_context(postgresql.running())
             url = postgresql.fresh_database(server.url)
             settings["database"] = url
