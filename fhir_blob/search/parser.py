@@ -57,6 +57,11 @@ def parse_query(
     else it is named in `ignored`.
     """
     given, ignored = [], []
+    length = sum(len(name) + len(value) for name, value in pairs)
+    if length > _LONGEST:
+        raise BadParameter(
+            f"The query has {length} characters, from {pairs[0][0][:QUOTED]!r} on; at most {_LONGEST} are read."
+        )
     types = (type,) if type is not None else _types(pairs)
     draft = _Draft(types, Clauses(base), min(default_count, max_count), max_count)
     for name, value in pairs:
@@ -151,7 +156,7 @@ def _take_sort(draft: _Draft, name: str, value: str) -> None:
     draft.sort = tuple(keys)
 
 
-_MOST_SORT_KEYS = 8
+_MOST_SORT_KEYS, _LONGEST = 8, 200_000
 _CONTROLS: Mapping[str, Callable[[_Draft, str, str], None]] = {
     "_count": _take_count,
     "_total": _take_total,

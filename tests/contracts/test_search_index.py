@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +297,17 @@ def test_cursors_are_of_their_query(store: Indexed, tenant: str) -> None:
     for of_tenant, each in strange:
         with pytest.raises(BadParameter, match="_cursor"):
             page(store, of_tenant, each)
+
+
+def test_cursors_are_of_whoever_asked(store: Indexed, tenant: str) -> None:
+    """A cursor that was handed to one principal is refused when another sends it."""
+    put(store, tenant, *(observation(f"p{number}") for number in range(3)))
+    first = page(store, tenant, replace(query(("status", "final"), count=2), principal="ada"))
+    following = query(("status", "final"), ("_cursor", str(first.cursor)), count=2)
+
+    with pytest.raises(BadParameter):
+        page(store, tenant, replace(following, principal="bob"))
+    assert ["p2"] == [each.id for each in page(store, tenant, replace(following, principal="ada")).matches]
 
 
 def test_match_is_the_stored_version(store: Indexed, tenant: str) -> None:

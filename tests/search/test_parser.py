@@ -208,3 +208,9 @@ def test_every_type() -> None:
     query = parse(("_tag", "t"), ("code", "c"), type=None)
 
     assert ((), ["_tag"], ("code",)) == (query.types, [each.parameter.code for each in query.criteria], query.ignored)
+
+
+def test_too_long() -> None:
+    """A query is read up to a length."""
+    with pytest.raises(BadParameter, match="The query has 2000"):
+        parse(("code", "x" * 2000 * 100))
