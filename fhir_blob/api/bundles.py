@@ -97,7 +97,7 @@ def _problems(context: Context, given: dict[str, Any], kind: str) -> Mapping[int
         if issue.severity == "error":
             by_entry.setdefault(int(match[1]) if match else -1, []).append(issue)
     for number, entry in enumerate(given.get("entry", ())):
-        if number not in by_entry and "request" not in entry:
+        if number not in by_entry and not (isinstance(entry, dict) and "request" in entry):
             told, path = f"Bundle.entry[{number}].request: is missing.", f"Bundle.entry[{number}].request"
             by_entry[number] = [Issue("error", "required", told, path)]
     found = {number: Invalid("The entry is not valid.", issues=tuple(each)) for number, each in by_entry.items()}
@@ -156,7 +156,7 @@ def _transaction(
         return _actions(request, context, codec.parse(kept[0]), problems, find)
 
     preferred = requests.preferences(request.header("PREFER") or "", request.parameter("_attachments"))
-    methods = [entry.get("request", {}).get("method") for entry in given.get("entry", ())]
+    methods = [_method(entry) for entry in given.get("entry", ())]
     reads = {
         number: {**entry, "resource": None}
         for number, entry in enumerate(given.get("entry", ()))
@@ -170,6 +170,12 @@ def _transaction(
         for number, answer in answers(context, dones, bodies=preferred.returned == "representation")
     }
     return entries | {number: _asked(request, context, number, entry, find, ask) for number, entry in reads.items()}
+
+
+def _method(entry: Any) -> Any:
+    """Of an entry that may be wrong in any way."""
+    asked = entry.get("request") if isinstance(entry, dict) else None
+    return asked.get("method") if isinstance(asked, dict) else None
 
 
 def _actions(
@@ -245,16 +251,21 @@ def _request(request: Request, context: Context, entry: Mapping[str, Any], *, wi
     path, _, query = url.partition("?")
     media_type, body = _body(asked["method"], entry) if with_body else ("", b"")
     environ = {name: request.environ[name] for name in _SHARED if name in request.environ}
-    environ |= {header: str(asked[name]) for name, header in _HEADERS.items() if name in asked}
+    environ |= {header: _environ(str(asked[name])) for name, header in _HEADERS.items() if name in asked}
     environ |= {
         "REQUEST_METHOD": asked["method"],
-        "QUERY_STRING": query.encode().decode("latin-1"),
+        "QUERY_STRING": _environ(query),
         "HTTP_ACCEPT": FHIR_JSON,
         "CONTENT_TYPE": media_type,
         "CONTENT_LENGTH": str(len(body)),
         "wsgi.input": io.BytesIO(body),
     }
     return Request(environ), unquote(path)
+
+
+def _environ(text: str) -> str:
+    """As WSGI has it: https://peps.python.org/pep-3333/#unicode-issues"""
+    return text.encode().decode("latin-1")
 
 
 def _body(method: str, entry: Mapping[str, Any]) -> tuple[str, bytes]:

@@ -121,3 +121,18 @@ def test_an_upload_is_offered_in_its_entry(fhir: Client) -> None:
     (done,) = batched(fhir, entry("POST", "Binary", BINARY))
 
     assert extension(done["resource"]["_data"], "presignedPutUrl").startswith("http")
+
+
+def test_conditions_are_unicode(fhir: Client) -> None:
+    """In a Bundle criteria need not be percent-encoded."""
+    born = {**PATIENT, "identifier": [{"value": "☃-batch"}]}
+    made = batched(fhir, entry("POST", "Patient", born, ifNoneExist="identifier=☃-batch"))
+    again = batched(
+        fhir,
+        entry("POST", "Patient", born, ifNoneExist="identifier=☃-batch"),
+        entry("GET", "Patient?identifier=☃-batch"),
+    )
+
+    assert ["201"] == statuses(made)
+    assert ["200", "200"] == statuses(again)
+    assert 1 == again[1]["resource"]["total"]
