@@ -18,7 +18,7 @@ RUFF := --line-length 120 --target-version py311
 # SIM300: a test states `expected == actual`.
 RUFF_RULES := --select E,F,W,B,BLE,C4,I,PIE,RUF100,SIM,UP --ignore SIM300
 
-.PHONY: help run test lint format bench bench-search postman definitions services clean
+.PHONY: help run test test-clients lint format bench bench-search postman definitions services clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,9 @@ run: .venv/.installed ## install and start the server on http://127.0.0.1:8000/f
 
 test: .venv/.tests ## run every test; with CI=true an absent service fails
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-clients: .venv/.tests ## walk the main job with real FHIR clients
+	$(BIN)/python -m pytest tests/clients $(PYTEST_ARGS)
 
 lint: .venv/.tests ## check style, types and the direction of imports
 	$(BIN)/ruff check $(RUFF) $(RUFF_RULES) .
@@ -52,7 +55,7 @@ postman: .services/newman/.installed ## walk the Postman collection against a ru
 definitions: .venv/.tests .services/definitions/.installed ## distil the official R4 package anew into fhir_blob/fhir/r4
 	$(BIN)/python -m fhir_blob.fhir.r4.distil $(R4_PACKAGE)
 
-services: .services/newman/.installed .services/definitions/.installed $(R4_EXAMPLES) ## install what tests stand on: MinIO, PostgreSQL, Elasticsearch, Chromium, newman, R4 itself
+services: .services/newman/.installed .services/clients/.installed .services/definitions/.installed $(R4_EXAMPLES) ## install what tests stand on: MinIO, PostgreSQL, Elasticsearch, Chromium, newman, R4 itself
 	PYTHON=$(PYTHON) tests/services/install.sh
 
 clean: ## remove what was made here, but not ./data
@@ -79,6 +82,12 @@ $(R4_EXAMPLES):
 	@mkdir -p $(@D)
 	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix $(@D) newman@6.2.2 && touch $@; \
 	else echo 'newman needs Node with npm: the Postman collection is not walked here' >&2; fi
+
+.services/clients/.installed: tests/clients/node/package.json
+	@mkdir -p $(@D)
+	@cp $< $(@D)
+	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --legacy-peer-deps --prefix $(@D) && touch $@; \
+	else echo 'The FHIR clients of Node are not here, as npm is not: their tests are skipped' >&2; fi
 
 .services/definitions/.installed: Makefile | .venv/bin/python
 	@rm -rf $(@D)

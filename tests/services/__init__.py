@@ -58,6 +58,15 @@ def newman() -> Path:
     return program
 
 
+def node_clients() -> Path:
+    """The folder with Node's FHIR clients."""
+    _need_npm("Node's FHIR clients")
+    folder = SERVICES / "clients"
+    if not (folder / "node_modules").exists():
+        absent("A FHIR client for Node")
+    return folder
+
+
 def r4_package() -> Path:
     """The official hl7.fhir.r4.core package, with R4's definitions and examples."""
     package = SERVICES / "definitions" / "google" / "fhir" / "r4" / "data" / "hl7.fhir.r4.core.tgz"
