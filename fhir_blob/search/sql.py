@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fhir_blob.fhir.definitions import definitions
 from fhir_blob.search import Criterion, Page, Query, SortKey
-from fhir_blob.search.compiler import NO_SOURCE, Compiler, Row, is_own, rank, sql
+from fhir_blob.search.compiler import NO_SOURCE, Compiler, Row, is_own, rank, sql, there
 from fhir_blob.search.conditions import Sql, all_of, any_of
 from fhir_blob.search.cursors import Position, seal, unseal
 from fhir_blob.search.rows import SELECTED, WIDTH, version_of
@@ -78,10 +79,15 @@ def _plan(reader: Reader, query: Query) -> _Plan:
     row = Row("r.rid" if first is None else "d.rid", "r")
     rest = tuple(compiler.holds(each, query.types, row) for each in asked if each is not first)
     if first is None:
-        scope = (*compiler.scope("r", query.types), Sql("r.deleted = 0"))
+        scope = (*compiler.scope("r", _named(query) if by_id else query.types), there("r", by_id=by_id))
         return _Plan(Sql("resource r"), row.rid, False, (*scope, *rest), own, reader.tenant, reader.is_postgresql)
     source = sql("(", compiler.source(first, query.types), ") d")
     return _Plan(source, row.rid, True, rest, own, reader.tenant, reader.is_postgresql)
+
+
+def _named(query: Query) -> tuple[str, ...]:
+    """An id is looked up in the types one by one."""
+    return query.types or tuple(definitions().types)
 
 
 def _page(plan: _Plan, query: Query, position: Position | None) -> Sql:

@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 from fhir_blob.errors import BadParameter
-from fhir_blob.search import Composite, Missing, Query, Range, Reference, String, Token, Uri, Value
+from fhir_blob.search import (
+    Composite,
+    Missing,
+    Query,
+    Range,
+    Reference,
+    String,
+    Token,
+    Uri,
+    Value,
+)
 from fhir_blob.search.parser import parse_period, parse_query
 
 BASE = "https://ehr.example/fhir"
