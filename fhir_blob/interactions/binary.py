@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 from fhir_blob.errors import Gone
 from fhir_blob.fhir import attachments, codec
 from fhir_blob.fhir.attachments import Link
-from fhir_blob.interactions import Answer, Context, incoming, read
+from fhir_blob.fhir.references import LocalReference
+from fhir_blob.interactions import Answer, Context, incoming, integrity, read
 from fhir_blob.interactions.incoming import Draft
-from fhir_blob.interactions.update import replaced, same_id
+from fhir_blob.interactions.update import Written, replaced, same_id
 from fhir_blob.store import Blob, Method, Transaction, Version
 
 T = TypeVar("T")
@@ -45,6 +46,7 @@ class Taken:
     resource: dict[str, Any]
     blob: Blob | None
     as_data: bool | None
+    references: tuple[LocalReference, ...] = ()
 
     @property
     def blobs(self) -> tuple[str, ...]:
@@ -61,7 +63,7 @@ def create_raw(context: Context, upload: Upload) -> Answer:
     """201, the bytes stored and hashed as they streamed through."""
     id = context.services.new_id()
     resource = _raw_resource(context, upload)
-    return _create(context, Taken(id, resource, _written(context, id, upload), as_data=False))
+    return _create(context, _taken(context, id, resource, _written(context, id, upload), as_data=False))
 
 
 def update(
@@ -82,7 +84,7 @@ def update_raw(context: Context, id: str, upload: Upload, *, if_match: int | Non
     """200 or 201, with the raw body as the bytes of the next version."""
     resource = _raw_resource(context, upload)
     same_id({"id": id}, id)
-    return _update(context, Taken(id, resource, _written(context, id, upload), as_data=False), if_match)
+    return _update(context, _taken(context, id, resource, _written(context, id, upload), as_data=False), if_match)
 
 
 def promote(context: Context, transaction: Transaction, blob: Blob) -> Blob:
@@ -111,15 +113,20 @@ def checked(context: Context, resource: Any) -> dict[str, Any]:
 def take(context: Context, resource: dict[str, Any], id: str, *, is_new: bool = False) -> Taken:
     """A valid Binary, whose data is in S3 afterwards, unless the Binary has it already: see `give_up`."""
     if "data" not in resource:
-        return Taken(id, resource, _offer(context, id, resource["contentType"], 1) if is_new else None, as_data=False)
+        offered = _offer(context, id, resource["contentType"], 1) if is_new else None
+        return _taken(context, id, resource, offered, as_data=False)
     content = incoming.decoded(resource.pop("data"))
     digest = base64.b64encode(hashlib.sha1(content, usedforsecurity=False).digest()).decode()
     with context.services.store.read(context.tenant) as reader:
         prior = None if is_new else reader.blob(id, _LATEST)
     if prior is not None and prior.sha1 == digest and prior.state == "available":
-        return Taken(id, resource, None, as_data=None)
+        return _taken(context, id, resource, None, as_data=None)
     upload = Upload(resource["contentType"], (content,), len(content))
-    return Taken(id, resource, _written(context, id, upload), as_data=True)
+    return _taken(context, id, resource, _written(context, id, upload), as_data=True)
+
+
+def _taken(context: Context, id: str, resource: dict[str, Any], blob: Blob | None, *, as_data: bool | None) -> Taken:
+    return Taken(id, resource, blob, as_data, incoming.references_of(context, resource))
 
 
 def _strip(resource: dict[str, Any]) -> None:
@@ -160,8 +167,12 @@ def _draft(context: Context, resource: dict[str, Any], id: str, link: Link) -> D
 
 
 def _create(context: Context, taken: Taken) -> Answer:
-    version = _kept(context, taken, lambda transaction: create_in(context, transaction, taken))
-    return read.answer(context, version, status=201, made=taken.blobs)
+    def work(transaction: Transaction) -> Written:
+        version = create_in(context, transaction, taken)
+        return Written(version, True, integrity.check(context, transaction, (taken,)))
+
+    done = _kept(context, taken, work)
+    return done.answered(read.answer(context, done.version, status=201, made=taken.blobs))
 
 
 def create_in(context: Context, transaction: Transaction, taken: Taken) -> Version:
@@ -169,14 +180,17 @@ def create_in(context: Context, transaction: Transaction, taken: Taken) -> Versi
     assert taken.blob is not None  # of a new one
     drafted = _draft(context, taken.resource, taken.id, Link(taken.id, 1, bool(taken.as_data)))
     incoming.put_bytes(transaction, taken.blob.with_(version=1))
+    _refer(transaction, taken, 1)
     return transaction.put(drafted.version(1, context.services.clock(), "POST"), drafted.entries, expected=None)
 
 
 def _update(context: Context, taken: Taken, if_match: int | None, method: Method = "PUT") -> Answer:
-    version, created = _kept(
-        context, taken, lambda transaction: update_in(context, transaction, taken, if_match, method)
-    )
-    return read.answer(context, version, status=201 if created else 200)
+    def work(transaction: Transaction) -> Written:
+        version, created = update_in(context, transaction, taken, if_match, method)
+        return Written(version, created, integrity.check(context, transaction, (taken,)))
+
+    done = _kept(context, taken, work)
+    return done.answered(read.answer(context, done.version, status=201 if done.created else 200))
 
 
 def update_in(
@@ -192,11 +206,20 @@ def update_in(
     before = transaction.blob(id, number) if there else None
     offers = taken.as_data is not None
     _place_bytes(context, transaction, id, number, content_type, before, taken.blob, offers=offers)
+    if context.services.settings.integrity != "off":
+        _refer(transaction, taken, number)
     kept = taken.as_data if taken.blob or current is None else _came_as_data(current)
     slots = (replace(drafted.slots[0], link=Link(id, number, bool(kept))),)
     version = replace(drafted, slots=slots).version(number, context.services.clock(), method)
     version = transaction.put(version, drafted.entries, expected=None if current is None else current.version)
     return version, not there
+
+
+def _refer(transaction: Transaction, taken: Taken, number: int) -> None:
+    """Note whom its securityContext names."""
+    named = incoming.referred(taken.references)
+    if named or number > 1:
+        transaction.refer("Binary", taken.id, number, named)
 
 
 def _place_bytes(

@@ -136,6 +136,17 @@ def store_draft(transaction: Transaction, drafted: Draft, current: Version | Non
     return version
 
 
+def references_of(context: Context, resource: dict[str, Any]) -> tuple[LocalReference, ...]:
+    """The references that have to lead somewhere, where the setting `integrity` asks for them."""
+    is_checked = context.services.settings.integrity != "off"
+    return local_references(resource, base=context.base) if is_checked else ()
+
+
+def referred(references: Sequence[LocalReference]) -> list[str]:
+    """What they name in the table of referrers, Binaries left out: 'Type/id'."""
+    return sorted({f"{each.type}/{each.id}" for each in references if each.type not in ("", "Binary")})
+
+
 def put_bytes(transaction: Transaction, blob: Blob) -> None:
     """The row of an offer, or of bytes that were written: Conflict where those were given up meanwhile."""
     known = transaction.blob_by_id(blob.id)
@@ -156,7 +167,7 @@ def _refer(transaction: Transaction, drafted: Draft, number: int) -> None:
         if binary is not None and binary.deleted:
             raise Conflict(f"Binary/{binary_id} is deleted, so nothing can refer to it.")
     known = [binary_id for binary_id, binary in current.items() if binary is not None]
-    known += sorted({f"{each.type}/{each.id}" for each in drafted.references if each.type not in ("", "Binary")})
+    known += referred(drafted.references)
     if known or number > 1:
         transaction.refer(drafted.type, drafted.id, number, known)
 
@@ -285,10 +296,9 @@ def binary_draft(context: Context, resource: dict[str, Any], id: str, link: Link
 def _dumped(context: Context, resource: dict[str, Any], id: str, work: _Work) -> Draft:
     type = resource["resourceType"]
     entries = extract(resource, base=context.base)
-    is_checked = context.services.settings.integrity != "off"
-    references = local_references(resource, base=context.base) if is_checked else ()
-    referred = {row[3] for row in entries.get("reference", ()) if row[2] == "Binary" and not row[5]}
-    binaries = referred | {link.binary_id for _, link in work.links}
+    references = references_of(context, resource)
+    literal = {row[3] for row in entries.get("reference", ()) if row[2] == "Binary" and not row[5]}
+    binaries = literal | {link.binary_id for _, link in work.links}
     meta, members, slots = _split(resource, work.links)
     made, declared = tuple(work.made), tuple(work.declared)
     return Draft(type, id, meta, members, slots, entries, tuple(sorted(binaries)), made, declared, references)

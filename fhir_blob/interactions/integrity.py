@@ -6,11 +6,11 @@ Of literal references to this server; the setting `integrity` says whether a bro
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 from fhir_blob.errors import Conflict, Invalid, Issue
 from fhir_blob.fhir.references import LocalReference
 from fhir_blob.interactions import Context
-from fhir_blob.interactions.incoming import Draft
 from fhir_blob.search.referrers import referrers
 from fhir_blob.store import Transaction
 
@@ -18,10 +18,17 @@ _NAMED = 5
 _QUOTED = 200
 
 
+class Referring(Protocol):
+    """What was written, and what it refers to: an incoming.Draft, or a binary.Taken."""
+
+    @property
+    def references(self) -> tuple[LocalReference, ...]: ...
+
+
 def check(
     context: Context,
     transaction: Transaction,
-    written: Sequence[Draft] = (),
+    written: Sequence[Referring] = (),
     deleted: Sequence[tuple[str, str]] = (),
 ) -> tuple[Issue, ...]:
     """Whether all holds together once these were written and those deleted, at the end of their transaction.
@@ -41,7 +48,7 @@ def check(
     return broken
 
 
-def _broken(transaction: Transaction, written: Sequence[Draft], severity: str) -> Iterator[Issue]:
+def _broken(transaction: Transaction, written: Sequence[Referring], severity: str) -> Iterator[Issue]:
     wanted = {(each.type, each.id) for draft in written for each in draft.references if each.type}
     there = transaction.share(wanted) if wanted else {}
     for draft in written:

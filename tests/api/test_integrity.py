@@ -116,6 +116,25 @@ def test_a_referrer_that_no_search_parameter_knows(fhir: Client) -> None:
     assert ["Organization/unsearched is referred to by Patient/unsearched: delete that first."] == diagnostics(refused)
 
 
+def test_a_security_context(fhir: Client) -> None:
+    """That of a Binary, as JSON and by its header, has to be there, and is held."""
+    binary = {"resourceType": "Binary", "contentType": "text/plain"}
+    fhir.update({**PATIENT, "id": "guard"})
+
+    refused = [
+        fhir("POST", "Binary", json={**binary, "securityContext": {"reference": "Patient/none"}}),
+        fhir("POST", "Binary", data=b"x", headers={"Content-Type": "text/plain", "X-Security-Context": "Patient/none"}),
+    ]
+    id = fhir.create({**binary, "securityContext": {"reference": "Patient/guard"}})["id"]
+    held = fhir("DELETE", "Patient/guard")
+
+    sentence = "Binary.securityContext.reference is 'Patient/none', which is not there."
+    assert [(422, [sentence])] * 2 == [(answer.status_code, diagnostics(answer)) for answer in refused]
+    assert [f"Patient/guard is referred to by Binary/{id}: delete that first."] == diagnostics(held)
+    assert 204 == fhir("DELETE", f"Binary/{id}").status_code
+    assert 204 == fhir("DELETE", "Patient/guard").status_code
+
+
 def test_bytes_of_a_slot(fhir: Client) -> None:
     """A photo that came as data goes with its patient, whose own Binary holds nobody up."""
     made = fhir.create({**PATIENT, "photo": [{"contentType": "image/png", "data": "aGk="}]})
