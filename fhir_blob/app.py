@@ -14,8 +14,10 @@ from flask import Flask
 from fhir_blob.access import ANYBODY
 from fhir_blob.access.credentials import Credentials
 from fhir_blob.api import edge, fhir, health, storage
+from fhir_blob.api.limits import Admission, RateLimit
 from fhir_blob.api.logs import Log
 from fhir_blob.api.metrics import Metrics
+from fhir_blob.api.proxies import Proxies
 from fhir_blob.api.transfers import TransferGate
 from fhir_blob.blobs.accounts import open_accounts
 from fhir_blob.blobs.lifecycle import Lifecycle
@@ -57,11 +59,13 @@ def prepare(settings: Settings) -> None:
 def application(services: Services, log: Log) -> Flask:
     """The routes and their edge around the services."""
     app = Flask("fhir_blob", static_folder=None)
-    metrics, credentials = Metrics(), Credentials(services.settings)
-    app.register_blueprint(fhir.blueprint(services, credentials), url_prefix="/fhir")
-    app.register_blueprint(storage.blueprint(services, credentials))
+    settings, metrics = services.settings, Metrics()
+    rate = RateLimit(settings.data / "rate-limit", settings.rate_limit) if settings.rate_limit else None
+    admission = Admission(Credentials(settings), rate)
+    app.register_blueprint(fhir.blueprint(services, admission), url_prefix="/fhir")
+    app.register_blueprint(storage.blueprint(services, admission))
     app.register_blueprint(health.blueprint(services, metrics))
-    edge.install(app, services.settings.cors_origins, metrics, log)
+    edge.install(app, settings, metrics, log)
     return app
 
 
@@ -122,6 +126,9 @@ def check(settings: Settings) -> None:
         )
     if settings.max_transfers >= settings.threads:
         raise SettingsError("FHIR_BLOB_MAX_TRANSFERS has to be below FHIR_BLOB_THREADS, so that reads go on.")
+    if settings.rate_limit < 0:
+        raise SettingsError(f"FHIR_BLOB_RATE_LIMIT cannot be {settings.rate_limit}: it takes 1 or more, or 0 for none.")
+    Proxies(settings.trusted_proxies)
     for seconds in (settings.put_url_seconds, settings.get_url_seconds):
         _check_lifetime(seconds, settings.url_window_seconds)
     settings.data.mkdir(parents=True, exist_ok=True)

@@ -8,8 +8,9 @@ FhirError
  |- Unauthenticated 401       |- NotAcceptable 406        |- Unavailable 503
  |- Forbidden 403             |- UploadTimeout 408        |   |- TooManyTransfers
  |- Conflict 409              |- Gone 410                 |- StorageFull 507
- |- LengthRequired 411        |- PreconditionFailed 412   |
- |- TooLarge 413              |- RangeNotSatisfiable 416
+ |- LengthRequired 411        |- PreconditionFailed 412   |- UrlTooLong 414
+ |- TooLarge 413              |- RangeNotSatisfiable 416  |- HeaderTooLarge 431
+ |- Throttled 429
 
 Issue codes are those of https://hl7.org/fhir/R4/valueset-issue-type.html.
 """
@@ -123,6 +124,10 @@ class TooLarge(FhirError):
     status, code = 413, "too-long"
 
 
+class UrlTooLong(FhirError):
+    status, code = 414, "too-long"
+
+
 class UnsupportedMediaType(FhirError):
     status, code = 415, "not-supported"
 
@@ -139,6 +144,16 @@ class Invalid(Unprocessable):
     """The resource breaks the rules of its definition; `issues` names each break."""
 
     code = "invariant"
+
+
+class Throttled(FhirError):
+    """Asked too often; always with Retry-After (seconds)."""
+
+    status, code = 429, "throttled"
+
+
+class HeaderTooLarge(FhirError):
+    status, code = 431, "too-long"
 
 
 class Internal(FhirError):

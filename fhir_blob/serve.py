@@ -6,6 +6,7 @@ from functools import partial
 
 from flask import Flask
 from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
@@ -14,6 +15,9 @@ from fhir_blob.api import metrics
 from fhir_blob.api.logs import Log
 from fhir_blob.api.transfers import end_idle_connections
 from fhir_blob.settings import Settings
+
+# Bytes of a request's line and headers: beyond it is 431, without an OperationOutcome.
+_LARGEST_HEAD = 65_536
 
 
 def serve(settings: Settings) -> None:
@@ -36,6 +40,7 @@ def serve(settings: Settings) -> None:
         workers=settings.workers,
         blocking_threads=settings.threads,
         http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(max_buffer_size=_LARGEST_HEAD),
         log_level=LogLevels.warning,
         respawn_failed_workers=True,
         workers_kill_timeout=settings.stop_seconds,

@@ -30,6 +30,16 @@ class Settings:
     threads: int = setting(3, "Threads of each process.")
     max_transfers: int = setting(2, "Raw uploads and downloads of each process at a time; 503 beyond. Below `threads`.")
     public_url: str = setting("", "Base URL that clients see, without /fhir; default: from the request's Host.")
+    trusted_proxies: str = setting(
+        "",
+        "Addresses and networks, separated by blanks, of the proxies whose Forwarded or X-Forwarded-* is believed;"
+        " default: none.",
+    )
+    compression: bool = setting(True, "Compress FHIR answers from 1 kB on for clients that take gzip.")
+    rate_limit: int = setting(
+        0,
+        "Requests a minute of each user or token, or of each address where nobody signs in; 429 beyond. 0: no limit.",
+    )
     data: Path = setting(Path("data"), "Folder of the embedded database, the embedded S3 and the keys.")
     profiles: str = setting(
         "", "A folder of further conformance resources (StructureDefinition, SearchParameter, ...)."

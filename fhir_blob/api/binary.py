@@ -10,7 +10,7 @@ from typing import Any
 
 from werkzeug.http import parse_range_header
 
-from fhir_blob.api import negotiation, requests, transfers
+from fhir_blob.api import compression, negotiation, requests, transfers
 from fhir_blob.api.requests import Request
 from fhir_blob.errors import BadParameter, NotParseable
 from fhir_blob.fhir.media import essence
@@ -122,6 +122,7 @@ def _transferred(request: Request, context: Context, take: Any) -> Answer:
 
 
 def _upload(request: Request, chunks: Any, size: int) -> Upload:
+    compression.refuse(request.header("CONTENT_ENCODING") or "")
     content_type = request.content_type.strip() or "application/octet-stream"
     return Upload(content_type, chunks, size, (request.header("X_SECURITY_CONTEXT") or "").strip())
 

@@ -1,4 +1,4 @@
-"""What every request meets, whatever its route: errors, CORS, request ids, logs and metrics.
+"""What every request meets, whatever its route: proxies, limits, errors, CORS, request ids, logs and metrics.
 
 It stands around the whole application as WSGI middleware: what Flask refuses by itself passes it too.
 """
@@ -15,11 +15,14 @@ from typing import Any
 from flask import Flask, request
 from werkzeug.exceptions import HTTPException
 
+from fhir_blob.api import limits
 from fhir_blob.api.logs import Log
 from fhir_blob.api.metrics import Metrics
+from fhir_blob.api.proxies import Proxies
 from fhir_blob.api.requests import Request
 from fhir_blob.api.responses import Ready, refusal
 from fhir_blob.errors import BadRequest, FhirError, Internal, MethodNotAllowed, NotFound
+from fhir_blob.settings import Settings
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
@@ -34,9 +37,10 @@ Headers = list[tuple[str, str]]
 class Edge:
     """The application with its edge around it."""
 
-    def __init__(self, inner: Wsgi, cors_origins: str, metrics: Metrics, log: Log) -> None:
+    def __init__(self, inner: Wsgi, settings: Settings, metrics: Metrics, log: Log) -> None:
         self._inner, self._metrics, self._log = inner, metrics, log
-        self._origins = frozenset(cors_origins.split())
+        self._origins = frozenset(settings.cors_origins.split())
+        self._proxies, self._compresses = Proxies(settings.trusted_proxies), settings.compression
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         began, status = time.perf_counter(), "500"
@@ -51,9 +55,20 @@ class Edge:
                 self._allow(environ, headers)
             return start_response(line, headers, *failure)
 
-        body = self._options(environ, start) if environ["REQUEST_METHOD"] == "OPTIONS" else self._inner(environ, start)
+        body = self._options(environ, start) if environ["REQUEST_METHOD"] == "OPTIONS" else self._let_in(environ, start)
         self._tell(environ, request_id, status, time.perf_counter() - began)
         return body
+
+    def _let_in(self, environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        if not self._compresses:
+            environ.pop("HTTP_ACCEPT_ENCODING", None)
+        try:
+            limits.check_head(environ)
+            self._proxies.follow(environ)
+        except FhirError as error:
+            refused: Iterable[bytes] = refusal(error, _asked(environ))(environ, start)
+            return refused
+        return self._inner(environ, start)
 
     def _options(self, environ: dict[str, Any], start: Any) -> Iterable[bytes]:
         """A preflight, or the question what can be done here."""
@@ -89,12 +104,20 @@ class Edge:
         )
 
 
-def install(app: Flask, cors_origins: str, metrics: Metrics, log: Log) -> None:
+def install(app: Flask, settings: Settings, metrics: Metrics, log: Log) -> None:
     """Put the edge around the application, and make OperationOutcomes of its errors."""
-    app.wsgi_app = Edge(app.wsgi_app, cors_origins, metrics, log)  # type: ignore[method-assign]
-    app.register_error_handler(FhirError, lambda error: refusal(error, Request(request.environ)))
+    app.wsgi_app = Edge(app.wsgi_app, settings, metrics, log)  # type: ignore[method-assign]
+    app.register_error_handler(FhirError, lambda error: refusal(error, _asked(request.environ)))
     app.register_error_handler(HTTPException, lambda error: _http_error(error, log))
     app.register_error_handler(Exception, lambda error: _unexpected(error, log))
+
+
+def _asked(environ: dict[str, Any]) -> Request | None:
+    """None where the query itself is what is refused."""
+    try:
+        return Request(environ)
+    except FhirError:
+        return None
 
 
 def _http_error(error: HTTPException, log: Log) -> Ready:

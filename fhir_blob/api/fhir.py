@@ -9,9 +9,9 @@ from flask import Blueprint, Response, request
 
 from fhir_blob.access import Principal, authorise
 from fhir_blob.access import Request as Asked
-from fhir_blob.access.credentials import Credentials
 from fhir_blob.api import binary, bundles, negotiation, requests
 from fhir_blob.api.binary import Handler, Route
+from fhir_blob.api.limits import Admission
 from fhir_blob.api.requests import Preferences, Request
 from fhir_blob.api.responses import respond
 from fhir_blob.errors import MethodNotAllowed, NotFound, UnknownType
@@ -183,12 +183,12 @@ def _match(parts: tuple[str, ...], given: list[str]) -> dict[str, str] | None:
     return at
 
 
-def blueprint(services: Services, credentials: Credentials) -> Blueprint:
+def blueprint(services: Services, admission: Admission) -> Blueprint:
     """Everything below the FHIR base."""
     made = Blueprint("fhir", __name__)
 
     def view(path: str = "") -> Response:
-        return perform(Request(request.environ), services, credentials, path)
+        return perform(Request(request.environ), services, admission, path)
 
     for rule in ("", "/", "/<path:path>"):
         made.add_url_rule(rule, f"base{len(rule)}", view, methods=_METHODS, provide_automatic_options=False)
@@ -199,11 +199,11 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH")
 _ROUTER = Router(ROUTES)
 
 
-def perform(request: Request, services: Services, credentials: Credentials, path: str) -> Response:
+def perform(request: Request, services: Services, admission: Admission, path: str) -> Response:
     """Who asks, whether they may, what comes of it: every FHIR request goes through here."""
     found = _ROUTER.find(request.method, path)
     request.environ["fhir_blob.did"] = found[0]
-    principal = credentials.identify(request.header("AUTHORIZATION"))
+    principal = admission.principal(request)
     context, preferred, answer = _answer(request, services, principal, found)
     return respond(request, context, preferred, answer)
 

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fhir_blob.access import Principal
-from fhir_blob.api import negotiation, transfers
+from fhir_blob.api import compression, negotiation, proxies, transfers
 from fhir_blob.errors import (
     BadParameter,
     LengthRequired,
@@ -118,11 +118,13 @@ def context_of(request: Request, services: Services, principal: Principal, prefe
 
 
 def base_url(request: Request, services: Services) -> str:
-    """The FHIR base: the fixed one of the settings, else as the client named this server."""
+    """The FHIR base: the fixed one of the settings, else as the client named this server, or its proxy says."""
+    root = services.settings.public_url.rstrip("/")
+    if root:
+        return f"{root}/fhir"
     environ = request.environ
-    host = environ.get("HTTP_HOST") or f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
-    root = services.settings.public_url or f"{environ['wsgi.url_scheme']}://{host}{environ.get('SCRIPT_NAME', '')}"
-    return f"{root.rstrip('/')}/fhir"
+    host = proxies.check_host(proxies.host_of(environ))
+    return f"{environ['wsgi.url_scheme']}://{host}{environ.get('SCRIPT_NAME', '').rstrip('/')}/fhir"
 
 
 def _view(request: Request) -> tuple[str, tuple[str, ...]]:
@@ -213,10 +215,11 @@ def length_of(request: Request, limit: int) -> int:
 
 
 def body(request: Request, services: Services) -> bytes:
-    """The whole body in memory, at most `max_json_bytes` of it."""
+    """The whole body in memory, decompressed, at most `max_json_bytes` of it."""
     settings = services.settings
     length = length_of(request, settings.max_json_bytes)
-    return transfers.whole(request.environ["wsgi.input"], length, settings.stall_seconds)
+    chunks = transfers.chunks(request.environ["wsgi.input"], length, settings.stall_seconds)
+    return compression.decoded(request.header("CONTENT_ENCODING") or "", chunks, settings.max_json_bytes)
 
 
 def pairs(request: Request, services: Services) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from flask import Response
 
-from fhir_blob.api import negotiation
+from fhir_blob.api import compression, negotiation
 from fhir_blob.api.requests import Preferences, Request
 from fhir_blob.errors import FhirError, Issue
 from fhir_blob.fhir import codec
@@ -21,21 +21,35 @@ from fhir_blob.interactions import Answer, Context, Stream
 _WRITES = {"POST", "PUT", "PATCH"}
 _TRUE = {"true", "1"}
 _UTF_8 = "; charset=utf-8"
-_PLAIN = (("X-Content-Type-Options", "nosniff"), ("Vary", "Accept, Prefer"))
+_PLAIN = (("X-Content-Type-Options", "nosniff"), ("Vary", "Accept, Prefer, Accept-Encoding"))
 Headers = list[tuple[str, str]]
 
 
 class Ready(Response):
-    """A Flask response that is its status, its headers and its bytes, and is sent as it stands."""
+    """A Flask response that is its status, its headers and its bytes, and is sent as it stands.
+
+    Only FHIR and JSON come as bytes here; a Binary's own are streamed, and never compressed.
+    """
 
     def __init__(self, status: int, headers: Headers, body: bytes | _Streamed = b"") -> None:
         self.line, self.sent, self.content = _LINES[status], headers, body
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
+        content = self.content
+        if isinstance(content, _Streamed):
+            start_response(self.line, self.sent)
+            return content
+        if len(content) >= compression.LEAST and compression.takes_gzip(environ.get("HTTP_ACCEPT_ENCODING", "")):
+            content = self._compressed(content)
         start_response(self.line, self.sent)
-        if isinstance(self.content, _Streamed):
-            return self.content
-        return () if environ["REQUEST_METHOD"] == "HEAD" else (self.content,)
+        return () if environ["REQUEST_METHOD"] == "HEAD" else (content,)
+
+    def _compressed(self, content: bytes) -> bytes:
+        """A FHIR answer's ETag is weak, so that it holds for both forms."""
+        content = compression.compressed(content)
+        self.sent = [pair for pair in self.sent if pair[0] != "Content-Length"]
+        self.sent += [("Content-Encoding", "gzip"), ("Content-Length", str(len(content)))]
+        return content
 
 
 _LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}

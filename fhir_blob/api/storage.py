@@ -13,9 +13,9 @@ from flask import Blueprint, Response, request
 
 from fhir_blob.access import Request as Asked
 from fhir_blob.access import authorise
-from fhir_blob.access.credentials import Credentials
 from fhir_blob.api import requests
 from fhir_blob.api.binary import seconds_of
+from fhir_blob.api.limits import Admission
 from fhir_blob.api.requests import Request
 from fhir_blob.api.responses import Ready
 from fhir_blob.blobs import SignedUrl
@@ -34,7 +34,7 @@ _JSON = {"application/json", "application/fhir+json", "text/json"}
 Handle = Callable[[Request, Context, dict[str, str]], Ready]
 
 
-def blueprint(services: Services, credentials: Credentials) -> Blueprint:
+def blueprint(services: Services, admission: Admission) -> Blueprint:
     """/AwsAccount/<id> and /aws/storage/<account>/<bucket>[/<filename>]."""
     made = Blueprint("storage", __name__)
 
@@ -44,7 +44,7 @@ def blueprint(services: Services, credentials: Credentials) -> Blueprint:
         def view(**at: str) -> Response:
             asked = Request(request.environ)
             asked.environ["fhir_blob.did"] = interaction
-            principal = credentials.identify(asked.header("AUTHORIZATION"))
+            principal = admission.principal(asked)
             authorise(principal, Asked(interaction, "AwsAccount", at.get("account")))
             return handle(asked, Context(services, principal, requests.base_url(asked, services)), at)
 

@@ -42,11 +42,6 @@ class TransferGate:
         self._free.release()
 
 
-def whole(body: IO[bytes], size: int, stall_seconds: float) -> bytes:
-    """The body in memory, as `chunks` reads it."""
-    return b"".join(chunks(body, size, stall_seconds))
-
-
 def chunks(body: IO[bytes], size: int, stall_seconds: float) -> Iterator[bytes]:
     """Exactly `size` bytes of the body. BodyTruncated where it ends early, UploadTimeout where it stalled."""
     got = 0
