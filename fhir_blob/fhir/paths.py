@@ -183,20 +183,27 @@ def _text(token: str) -> str:
 
 
 def _by_fhirpathpy(expression: str) -> Path:
-    """Slow and untyped: for search parameters that were added and say more than R4's own."""
+    """Slow: for search parameters that were added and say more than R4's own."""
 
     def run(focus: Pair, resource: Pair) -> list[Pair]:
         import fhirpathpy
         from fhirpathpy.models import models
 
         context = {"resource": resource[0]}
+        path = expression if focus[0] is resource[0] else {"expression": expression, "base": focus[1]}
         try:
-            found = fhirpathpy.evaluate(focus[0], expression, context, models["r4"])
+            found = fhirpathpy.evaluate(focus[0], path, context, models["r4"], {"returnRawData": True})
         except Exception as error:  # it raises no other for what cannot be done with a value
             raise ValueError(f"{expression[:100]!r} is not understood: {error}") from error
-        return [(value, _guess(value)) for value in found]
+        return [_typed(each) for each in found]
 
     return run
+
+
+def _typed(node: Any) -> Pair:
+    """A node knows its type, but for one that came out of a union; a computed value is no node."""
+    value = getattr(node, "data", node)
+    return value, getattr(node, "path", None) or _guess(value)
 
 
 def check_path(expression: str, type: str) -> None:
@@ -222,6 +229,8 @@ def _guess(value: Any) -> str:
 
 _SIGNS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"reference"}), "Reference"),
+    (frozenset({"currency"}), "Money"),
+    (frozenset({"rank"}), "ContactPoint"),
     (frozenset({"coding"}), "CodeableConcept"),
     (frozenset({"family", "given"}), "HumanName"),
     (frozenset({"line", "city", "postalCode", "country"}), "Address"),

@@ -22,7 +22,7 @@ from fhir_blob.search import (
     Value,
 )
 from fhir_blob.search.extraction import components
-from fhir_blob.search.terms import LONGEST_TEXT, after_prefix, fold, key, key_prefix
+from fhir_blob.search.terms import LONGEST_TEXT, after_prefix, fold, inside, key, key_prefix
 
 _V = TypeVar("_V")
 
@@ -174,8 +174,9 @@ def _uris(param: str, uris: Sequence[Uri], modifier: str | None) -> Condition:
 
 
 def _below(uri: str) -> Sql:
-    inner = _begins("i.value", key_prefix(uri if uri.endswith("/") else uri + "/"))
-    return any_of([Sql("i.value = ?", (key(uri),)), inner])
+    itself = Sql("i.value = ?", (key(uri),))
+    inner = inside(uri)
+    return any_of([itself, _begins("i.value", key_prefix(inner))]) if inner else itself
 
 
 def _strings(param: str, strings: Sequence[String], modifier: str | None) -> Condition:

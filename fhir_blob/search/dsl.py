@@ -29,7 +29,7 @@ from fhir_blob.search import (
 )
 from fhir_blob.search.extraction import components
 from fhir_blob.search.mapping import MARK, field, part, reference_keys
-from fhir_blob.search.terms import LONGEST_TEXT, fold, key, key_prefix
+from fhir_blob.search.terms import LONGEST_TEXT, fold, inside, key, key_prefix
 
 Dsl = dict[str, Any]
 _V = TypeVar("_V")
@@ -176,8 +176,8 @@ def _uris(name: str, uris: Sequence[Uri], modifier: str | None) -> Dsl:
     equal: Dsl = {"terms": {name: [key(each.value) for each in uris]}}
     if modifier != "below":
         return equal
-    inner = (each.value if each.value.endswith("/") else f"{each.value}/" for each in uris)
-    return any_of([equal, *({"prefix": {name: key_prefix(each)}} for each in inner)])
+    inner = (inside(each.value) for each in uris)
+    return any_of([equal, *({"prefix": {name: key_prefix(each)}} for each in inner if each)])
 
 
 def _strings(name: str, strings: Sequence[String], modifier: str | None) -> Dsl:

@@ -44,6 +44,11 @@ def key_prefix(text: str) -> str:
     return text[:_KEY_HEAD]
 
 
+def inside(uri: str) -> str:
+    """What every uri below this one begins with; '' for a URN: `:below` is of URLs alone."""
+    return "" if uri.startswith("urn:") else uri if uri.endswith("/") else f"{uri}/"
+
+
 def after_prefix(prefix: str) -> str:
     """The least text that is greater than all that begin with the prefix; '' where there is none."""
     for at in range(len(prefix) - 1, -1, -1):

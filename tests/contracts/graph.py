@@ -144,6 +144,7 @@ PARAMETERS: dict[str, dict[str, tuple[str, Callable[[Resource], list[Any]], tupl
 }
 COMPARTMENT = {"Observation": ["subject", "performer"], "DocumentReference": ["subject"], "List": []}
 TYPES = list(PARAMETERS)
+OWN = ("_has", "_id", "_list", "_text", "_content")  # of every type
 
 
 def search(resources: Sequence[Resource], types: Sequence[str], pairs: Pairs, patient: str = "") -> list[str]:
@@ -192,7 +193,7 @@ def _matches(world: dict[str, Resource], resource: Resource, name: str, text: st
         followed = (world[each] for each in read(resource) if each in world)
         return any(
             each["resourceType"] in ([modifier] if modifier else targets)
-            and rest.partition(":")[0].partition(".")[0] in (*PARAMETERS[each["resourceType"]], "_has", "_id")
+            and rest.partition(":")[0].partition(".")[0] in (*PARAMETERS[each["resourceType"]], *OWN)
             and _matches(world, each, rest, text)
             for each in followed
         )

@@ -35,20 +35,25 @@ def matches(resource: Resource, name: str, text: str) -> bool:
     return found != (modifier == "not")
 
 
-def ordered(resources: list[Resource], sort: str) -> list[Resource]:
+SortKey = Callable[[Resource, str, bool], Any]
+
+
+def ordered(resources: list[Resource], sort: str, key: SortKey | None = None) -> list[Resource]:
+    """By the keys of `_sort`; what has none comes last, and what is equal stands as it was made."""
     if not sort:
         return resources
+    key = key or sort_key
     keys = [(each.lstrip("-"), each.startswith("-")) for each in sort.split(",")]
-    place = {each["id"]: number for number, each in enumerate(resources)}
+    place = {id(each): number for number, each in enumerate(resources)}
 
     def compare(one: Resource, other: Resource) -> int:
         for code, descending in keys:
-            ours, theirs = sort_key(one, code, descending), sort_key(other, code, descending)
+            ours, theirs = key(one, code, descending), key(other, code, descending)
             if ours != theirs:
                 if ours is None or theirs is None:
                     return 1 if ours is None else -1
                 return (1 if ours > theirs else -1) * (-1 if descending else 1)
-        return (place[one["id"]] - place[other["id"]]) * (-1 if keys[-1][1] else 1)
+        return (place[id(one)] - place[id(other)]) * (-1 if keys[-1][1] else 1)
 
     return sorted(resources, key=cmp_to_key(compare))
 

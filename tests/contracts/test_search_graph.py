@@ -10,20 +10,20 @@ from fhir_blob.fhir.definitions import definitions
 from fhir_blob.search import Compartment, Query
 from fhir_blob.search.parser import parse_query
 from tests.contracts import graph
+from tests.contracts.indexes import Contents, Indexed, page, put, store
 from tests.contracts.observations import BASE
-from tests.contracts.test_search_index import Indexed, page, put, store
 
 __all__ = ["store"]
 SEEDS = (1, 2, 3)
 
 
 @pytest.fixture(scope="module")
-def wards(store: Indexed) -> dict[str, list[graph.Resource]]:
+def wards(store: Indexed) -> Contents:
     """Three wards, each of a tenant of its own."""
     found = {f"ward{seed}": graph.ward(seed) for seed in SEEDS}
     for tenant, resources in found.items():
         put(store, tenant, *resources)
-    return found
+    return Contents(found)
 
 
 def asked(types: list[str], pairs: graph.Pairs, patient: str, cursor: str | None, count: int) -> Query:
@@ -51,26 +51,29 @@ def found(store: Indexed, tenant: str, types: list[str], pairs: graph.Pairs, pat
 
 
 @settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=120,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())
-def test_references_are_followed(store: Indexed, wards: dict[str, list[graph.Resource]], data: st.DataObject) -> None:
+def test_references_are_followed(store: Indexed, wards: Contents, data: st.DataObject) -> None:
     """Of one type, with up to three criteria, in a patient's compartment or everywhere."""
-    tenant = data.draw(st.sampled_from(list(wards)))
+    tenant = data.draw(st.sampled_from(list(wards.of)))
     type = data.draw(st.sampled_from(graph.TYPES))
     pairs = data.draw(st.lists(graph.criterion(type), min_size=1, max_size=3))
     patient = data.draw(st.sampled_from(["", "Patient/n0", "Patient/n1"])) if type in graph.COMPARTMENT else ""
 
     count = data.draw(st.integers(2, 9))
-    expected = graph.search(wards[tenant], [type], pairs, patient)
+    expected = graph.search(wards.of[tenant], [type], pairs, patient)
 
     assert (pairs, expected) == (pairs, found(store, tenant, [type], pairs, patient, count))
 
 
 @pytest.mark.parametrize("types", [["Patient", "Observation"], ["DocumentReference", "List", "Organization"]])
-def test_of_several_types(store: Indexed, wards: dict[str, list[graph.Resource]], types: list[str]) -> None:
+def test_of_several_types(store: Indexed, wards: Contents, types: list[str]) -> None:
     """A search of several types finds them in the order in which they were made, page by page."""
-    for tenant, resources in wards.items():
+    for tenant, resources in wards.of.items():
         for pairs in ([], [("_content", "x")], [("_id", "n1,n0,n3")]):
             expected = graph.search(resources, types, pairs)
 

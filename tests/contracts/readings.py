@@ -1,0 +1,306 @@
+"""What a search parameter finds in a resource, and when a value of a search meets it, by the words of R4.
+
+Shares nothing with the server's search.
+Source: https://hl7.org/fhir/R4/search.html#ptypes, #modifiers, #prefix
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from math import inf
+from typing import Any
+
+from tests.contracts import naive
+
+Resource = dict[str, Any]
+BASE = "https://ehr.example/fhir"
+_LITERAL = re.compile(r"(?:(https?://.+)/)?([A-Z][A-Za-z]+)/([^/|]+)(?:/_history/([^/|]+))?")
+_NUMBER = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """`types` are system and code of an Identifier's type."""
+
+    system: str
+    code: str
+    texts: tuple[str, ...] = ()
+    types: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A Reference, or the text of a canonical."""
+
+    literal: str
+    identifier: tuple[str, str] | None = None
+    display: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A number or a quantity, from the least to the greatest that it may be."""
+
+    low: float
+    high: float
+    system: str = ""
+    code: str = ""
+    unit: str = ""
+
+
+def at(resource: Any, path: str) -> list[Any]:
+    """The values that stand at `content.attachment.url`."""
+    found = [resource]
+    for step in path.split("."):
+        found = [inner for each in found if isinstance(each, dict) for inner in _listed(each.get(step))]
+    return found
+
+
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def code(value: Any) -> list[Token]:
+    return [Token("", str(value).lower() if isinstance(value, bool) else value)]
+
+
+def coding(value: Resource) -> list[Token]:
+    return [Token(value.get("system", ""), value.get("code", ""), tuple(filter(None, [value.get("display")])))]
+
+
+def concept(value: Resource) -> list[Token]:
+    found = [token for each in value.get("coding", []) for token in coding(each)]
+    text = value.get("text")
+    return [*found, Token("", "", (text,))] if text else found
+
+
+def identifier(value: Resource) -> list[Token]:
+    of = value.get("type", {})
+    types = tuple((each.get("system", ""), each["code"]) for each in of.get("coding", []))
+    texts = tuple(filter(None, [of.get("text")]))
+    return [Token(value.get("system", ""), value.get("value", ""), texts, types)]
+
+
+def contact(value: Resource) -> list[Token]:
+    return [Token("", value["value"])]
+
+
+def text(value: str) -> list[str]:
+    return [value]
+
+
+def human(value: Resource) -> list[str]:
+    return [part for name in ("text", "family", "given", "prefix", "suffix") for part in _listed(value.get(name))]
+
+
+def address(value: Resource) -> list[str]:
+    names = ("text", "line", "city", "district", "state", "postalCode", "country")
+    return [part for name in names for part in _listed(value.get(name))]
+
+
+def reference(value: Any) -> list[Reference]:
+    if isinstance(value, str):
+        return [Reference(value)]
+    logical = value.get("identifier")
+    named = (logical.get("system", ""), logical["value"]) if logical else None
+    return [Reference(value.get("reference", ""), named, value.get("display", ""))]
+
+
+def moment(value: str) -> list[naive.Span]:
+    return [when(value)]
+
+
+def period(value: Resource) -> list[naive.Span]:
+    low = when(value["start"])[0] if "start" in value else naive.FIRST
+    return [(low, when(value["end"])[1] if "end" in value else naive.LAST)]
+
+
+def when(given: str) -> naive.Span:
+    """The span of a date's precision, to the minute and to the fraction of a second."""
+    if len(given) <= 10:
+        return naive.when(given)
+    start = datetime.fromisoformat(given)
+    start = start if start.tzinfo else start.replace(tzinfo=UTC)
+    clock = re.split(r"[Z+-]", given[11:])[0]
+    if clock.count(":") == 1:
+        return start, start + timedelta(minutes=1)
+    places = len(clock.partition(".")[2])
+    return start, start + timedelta(seconds=1) / 10**places
+
+
+def number(value: Any) -> list[Amount]:
+    if isinstance(value, dict):
+        return [Amount(*_ends(value))]
+    return [Amount(value, value)]
+
+
+def quantity(value: Resource) -> list[Amount]:
+    unit = (value.get("system", ""), value.get("code", ""), value.get("unit", ""))
+    if "currency" in value:
+        unit = ("urn:iso:std:iso:4217", value["currency"], value["currency"])
+    comparator, of = value.get("comparator", ""), value["value"]
+    return [Amount(-inf if "<" in comparator else of, inf if ">" in comparator else of, *unit)]
+
+
+def spread(value: Resource) -> list[Amount]:
+    """A Range of quantities."""
+    one = value.get("low") or value.get("high") or {}
+    return [Amount(*_ends(value), one.get("system", ""), one.get("code", ""), one.get("unit", ""))]
+
+
+def _ends(value: Resource) -> tuple[float, float]:
+    return value.get("low", {}).get("value", -inf), value.get("high", {}).get("value", inf)
+
+
+def split(given: str, mark: str) -> list[str]:
+    """At each mark with no backslash before it; what is escaped stays so."""
+    parts, inside = [""], False
+    for each in given:
+        if each == mark and not inside:
+            parts.append("")
+            continue
+        parts[-1] += each
+        inside = each == "\\" and not inside
+    return parts
+
+
+def plain(given: str) -> str:
+    return re.sub(r"\\([\\,|$])", r"\1", given)
+
+
+def escaped(given: str) -> str:
+    return re.sub(r"([\\,|$])", r"\\\1", given)
+
+
+def meets(kind: str, value: Any, given: str, modifier: str) -> bool:
+    """Whether a value of the resource is met by one value of the search."""
+    return _MEETS[kind](value, given, modifier)
+
+
+def _token(value: Token, given: str, modifier: str) -> bool:
+    if modifier == "text":
+        return any(naive.folded(each).startswith(naive.folded(plain(given))) for each in value.texts)
+    parts = [plain(each) for each in split(given, "|")]
+    if modifier == "ofType":
+        return value.code == parts[2] and any(each == (parts[0], parts[1]) for each in value.types)
+    if not value.code:
+        return False
+    if len(parts) == 1:
+        return value.code == parts[0]
+    return value.system == parts[0] and parts[1] in ("", value.code)
+
+
+def _string(value: str, given: str, modifier: str) -> bool:
+    wanted = plain(given)
+    if modifier == "exact":
+        return value == wanted
+    inner, outer = naive.folded(wanted), naive.folded(value)
+    return inner in outer if modifier == "contains" else outer.startswith(inner)
+
+
+def local(literal: str) -> tuple[str, str, str, str]:
+    """(server, type, id, version) of a reference, '' for this server; of another shape (text, '', '', version)."""
+    found = _LITERAL.fullmatch(literal)
+    if found is None:
+        url, _, version = literal.partition("|")
+        return url, "", "", version
+    server, type, id, version = (each or "" for each in found.groups())
+    return "" if server == BASE else server, type, id, version
+
+
+def _reference(value: Reference, given: str, modifier: str) -> bool:
+    if modifier == "identifier":
+        return value.identifier is not None and _token(Token(*value.identifier), given, "")
+    if modifier == "text":
+        return bool(value.display) and _string(value.display, given, "")
+    if not value.literal or value.literal.startswith("#"):
+        return False
+    ours, wanted = local(value.literal), plain(given)
+    if re.fullmatch(r"[A-Za-z0-9.-]{1,64}", wanted):
+        return ours[0] == "" and ours[2] == wanted and modifier in ("", ours[1])
+    theirs = local(wanted)
+    return theirs[:3] == ours[:3] and theirs[3] in ("", ours[3])
+
+
+def _uri(value: str, given: str, modifier: str) -> bool:
+    wanted = plain(given)
+    if value.startswith("urn:") or wanted.startswith("urn:"):  # ':above and :below apply to URLs' alone
+        return value == wanted
+    if modifier == "below":
+        return value == wanted or value.startswith(wanted.rstrip("/") + "/")
+    if modifier == "above":
+        return value == wanted or wanted.startswith(value.rstrip("/") + "/")
+    return value == wanted
+
+
+def _date(value: naive.Span, given: str, modifier: str) -> bool:
+    prefix, rest = _prefixed(given)
+    search = when(rest)
+    if prefix == "ap":  # a tenth of the time between then and now
+        slack = abs(datetime.fromtimestamp(time.time(), UTC) - search[0]) / 10
+        return value[1] > search[0] - slack and value[0] < search[1] + slack
+    return naive.compared_spans(prefix, search, value)
+
+
+def _number(value: Amount, given: str, modifier: str) -> bool:
+    prefix, rest = _prefixed(given)
+    exact = Decimal(rest)
+    half = Decimal(10) ** (-len(rest.partition(".")[2])) / 2
+    low, high = float(exact - half), float(exact + half)
+    if prefix == "ap":
+        tenth = abs(float(exact)) / 10
+        return value.high >= min(low, float(exact) - tenth) and value.low <= max(high, float(exact) + tenth)
+    is_inside = low <= value.low and value.high < high
+    return {
+        "eq": is_inside,
+        "ne": not is_inside,
+        "gt": value.high > float(exact),
+        "lt": value.low < float(exact),
+        "ge": value.high >= float(exact),
+        "le": value.low <= float(exact),
+        "sa": value.low >= high,
+        "eb": value.high < low,
+    }[prefix]
+
+
+def _quantity(value: Amount, given: str, modifier: str) -> bool:
+    parts = [*(plain(each) for each in split(given, "|")), "", ""]
+    system, unit = parts[1], parts[2]
+    if system and value.system != system:
+        return False
+    if unit and unit != value.code and (system or unit != value.unit):
+        return False
+    return _number(value, parts[0], modifier)
+
+
+def _prefixed(given: str) -> tuple[str, str]:
+    found = _NUMBER.fullmatch(given)
+    assert found is not None
+    return found[1] or "eq", found[2]
+
+
+_MEETS: dict[str, Callable[[Any, str, str], bool]] = {
+    "token": _token, "string": _string, "reference": _reference, "uri": _uri, "date": _date, "number": _number,
+    "quantity": _quantity,
+}  # fmt: skip
+
+
+def sort_keys(kind: str, values: Iterable[Any]) -> list[Any]:
+    """What a resource is sorted by; empty where it has nothing to be sorted by."""
+    return [key for each in values if (key := _SORT_KEYS[kind](each)) not in (None, "")]
+
+
+_SORT_KEYS: dict[str, Callable[[Any], Any]] = {
+    "token": lambda value: value.code,
+    "string": naive.folded,
+    "reference": lambda value: "" if value.literal[:1] == "#" else local(value.literal)[2] or local(value.literal)[0],
+    "uri": lambda value: value,
+    "date": lambda value: value[0],
+    "number": lambda value: value.low,
+    "quantity": lambda value: value.low,
+}  # fmt: skip
