@@ -19,6 +19,8 @@ from fhir_blob.fhir.outcome import outcome
 from fhir_blob.interactions import Answer, Context, Stream
 
 _WRITES = {"POST", "PUT", "PATCH"}
+# HAPI's client takes the id of what it has changed from Content-Location, and of nothing else.
+_CHANGES = {"PUT", "PATCH"}
 _TRUE = {"true", "1"}
 _UTF_8 = "; charset=utf-8"
 _PLAIN = (("X-Content-Type-Options", "nosniff"), ("Vary", "Accept, Prefer, Accept-Encoding"))
@@ -63,9 +65,9 @@ def respond(request: Request, context: Context, preferred: Preferences, answer: 
         if "ETag" not in answer.headers:
             headers.append(("ETag", f'W/"{version.version}"'))
         headers.append(("Last-Modified", http_date(version.last_updated // 1_000_000)))
-        if answer.status == 201:
+        if answer.status == 201 or request.method in _CHANGES:
             url = f"{context.base}/{version.type}/{version.id}/_history/{version.version}"
-            headers.append(("Location", url))
+            headers.append(("Location" if answer.status == 201 else "Content-Location", url))
     if preferred.applied:
         headers.append(("Preference-Applied", preferred.applied))
     if answer.status == 200 and request.method in ("GET", "HEAD") and is_fresh(request, answer):

@@ -70,7 +70,7 @@ def node_clients() -> Path:
 def java_libraries() -> Path:
     """The folder with HAPI's client and validator; a JDK is there to run programs from source."""
     folder = CACHE / "java"
-    if shutil.which("javac") is None or not (folder / ".installed").exists():
+    if shutil.which("javac") is None or not (folder / "pom.xml").exists():
         absent("HAPI's client and validator, or Java,")
     return folder
 

@@ -78,7 +78,7 @@ install_chromium() {
 }
 
 install_java() {
-    [[ -e $cache/java/.installed && $cache/java/.installed -nt $java_project ]] && return
+    cmp --silent "$java_project" "$cache/java/pom.xml" && return
     if ! command -v mvn >/dev/null || ! command -v javac >/dev/null; then
         if [[ $(id -u) -ne 0 ]]; then
             echo "HAPI's client and validator are absent: apt-get install maven default-jdk-headless" >&2
@@ -89,7 +89,7 @@ install_java() {
     fi
     rm -rf "$cache/java"
     mvn -B -q -f "$java_project" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
-        -DoutputDirectory="$cache/java" >&2 && touch "$cache/java/.installed"
+        -DoutputDirectory="$cache/java" >&2 && cp "$java_project" "$cache/java"
 }
 
 missing=0
