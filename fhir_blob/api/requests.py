@@ -20,7 +20,7 @@ from fhir_blob.errors import (
     TooLarge,
     UnsupportedMediaType,
 )
-from fhir_blob.fhir import codec
+from fhir_blob.fhir import codec, xml
 from fhir_blob.fhir.media import essence
 from fhir_blob.fhir.patch import Patch, check_type
 from fhir_blob.fhir.subset import SUMMARIES
@@ -175,11 +175,7 @@ def fhir_body(request: Request, services: Services) -> Any:
 
 def parsed(text: bytes, content_type: str) -> Any:
     """JSON or XML, whatever the Content-Type says."""
-    if not negotiation.is_xml(content_type):
-        return codec.parse(text)
-    from fhir_blob.fhir import xml  # its parser takes 5 MB
-
-    return xml.parse(text)
+    return xml.parse(text) if negotiation.is_xml(content_type) else codec.parse(text)
 
 
 def check_fhir(content_type: str) -> None:

@@ -14,7 +14,7 @@ from flask import Response
 from fhir_blob.api import compression, negotiation
 from fhir_blob.api.requests import Preferences, Request
 from fhir_blob.errors import FhirError, Issue
-from fhir_blob.fhir import codec
+from fhir_blob.fhir import codec, xml
 from fhir_blob.fhir.outcome import outcome
 from fhir_blob.interactions import Answer, Context, Stream
 
@@ -154,14 +154,8 @@ def _formed(request: Request, body: bytes, type: str) -> bytes:
     """FHIR JSON as the client wants to see it: as XML, or with line breaks."""
     pretty = bool(request.query) and request.parameter("_pretty") in _TRUE
     if negotiation.is_xml(type):
-        return as_xml(body, pretty=pretty)
-    return codec.dump(codec.parse(body), pretty=True) if pretty else body
-
-
-def as_xml(body: bytes, *, pretty: bool = False) -> bytes:
-    from fhir_blob.fhir import xml  # its parser takes 5 MB
-
-    return xml.dump(codec.parse(body), pretty=pretty)
+        return xml.dump(codec.reparse(body), pretty=pretty)
+    return codec.dump(codec.reparse(body), pretty=True) if pretty else body
 
 
 def _done(answer: Answer) -> bytes:
@@ -189,6 +183,6 @@ def refusal(error: FhirError, request: Request | None = None) -> Ready:
     if request is not None:
         with suppress(FhirError):
             type = negotiation.fhir_type(request.accept, request.parameter("_format"))
-        body = as_xml(body) if negotiation.is_xml(type) else body
+        body = xml.dump(codec.reparse(body)) if negotiation.is_xml(type) else body
     told = [("Content-Type", type + _UTF_8), ("Content-Length", str(len(body)))]
     return Ready(error.status, [*_PLAIN, *error.headers.items(), *told], body)

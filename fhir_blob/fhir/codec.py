@@ -15,7 +15,8 @@ import orjson
 
 from fhir_blob.errors import NotParseable
 
-_DEPTH = 64
+# Objects and lists in one another.
+DEPTH = 64
 _KEY = re.compile(rb'"[ \t\r\n]*:')
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 
@@ -27,11 +28,16 @@ def parse(text: bytes) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError) as error:
         raise NotParseable(f"The body is not JSON: {_told(error)}") from error
     except RecursionError as error:
-        raise NotParseable(f"The body is nested deeper than {_DEPTH} levels.") from error
+        raise NotParseable(f"The body is nested deeper than {DEPTH} levels.") from error
     # Every key leaves a quote and a colon in the text, so equal counts mean that none was lost.
-    if _count_keys(value, _DEPTH) != len(_KEY.findall(text)):
+    if _count_keys(value, DEPTH) != len(_KEY.findall(text)):
         _refuse_duplicates(text)
     return value
+
+
+def reparse(text: bytes) -> Any:
+    """The value of a JSON text that this server made, such as a Bundle around what may be as deep as allowed."""
+    return _decoder.decode(text)
 
 
 def dump(value: Any, *, pretty: bool = False) -> bytes:
@@ -67,7 +73,7 @@ def _told(error: Exception) -> str:
 
 def _count_keys(value: Any, depth: int) -> int:
     if depth < 0:
-        raise NotParseable(f"The body is nested deeper than {_DEPTH} levels.")
+        raise NotParseable(f"The body is nested deeper than {DEPTH} levels.")
     if isinstance(value, dict):
         count = len(value)
         for each in value.values():

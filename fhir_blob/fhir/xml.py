@@ -1,254 +1,334 @@
 """XML as FHIR writes it, to and from the same values as JSON, driven by the definitions.
 
+Read in one pass by expat: it stops at a document type or an unknown element where that begins, and
+tells where in the text a narrative stands, so that this is kept as it is.
 Source: https://hl7.org/fhir/R4/xml.html
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
-
-from lxml import etree
+from functools import lru_cache
+from itertools import zip_longest
+from typing import Any, NoReturn
+from xml.parsers import expat
 
 from fhir_blob.errors import NotParseable
+from fhir_blob.fhir import xhtml
+from fhir_blob.fhir.codec import DEPTH
 from fhir_blob.fhir.definitions import definitions
 from fhir_blob.fhir.elements import Field, fields
+from fhir_blob.fhir.primitives import CHECKS
 
-_FHIR = "{http://hl7.org/fhir}"
-_XHTML = "http://www.w3.org/1999/xhtml"
-_DEPTH = 64
+_FHIR = "http://hl7.org/fhir"
+_XSI = "http://www.w3.org/2001/XMLSchema-instance "
+_ENCODINGS = frozenset({"utf-8", "utf8", "us-ascii"})
+_NARRATIVE_DEPTH = 256
 _QUOTED = 80
+_BLANK = " \t\r\n"
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\Z")
+_INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9]*)\Z")
 _WHOLE = frozenset({"integer", "positiveInt", "unsignedInt"})
-# Written as attributes: Element.id, which no resource has, and the url of an extension.
+# Element.id, which no resource has, and the url of an extension.
 _ATTRIBUTES = {"Extension": ("id", "url")}
+_SPECIAL = re.compile('[&<>"\x00-\x1f\ud800-\udfff\ufffe\uffff]')
+_ESCAPED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
 
 
 def parse(text: bytes) -> dict[str, Any]:
     """The resource as JSON has it, decimals with their digits. NotParseable names what has no place in it."""
-    root = _tree(text)
-    if root.tag[: len(_FHIR)] != _FHIR:
-        raise NotParseable(f"The root element {_name(root)!r} is not of the namespace http://hl7.org/fhir.")
-    return _resource(root, _DEPTH)
+    return _Reader(text).read()
 
 
-def _tree(text: bytes) -> etree._Element:
-    parser = etree.XMLParser(
-        resolve_entities=False, load_dtd=False, no_network=True, remove_comments=True, remove_pis=True, huge_tree=True
-    )
-    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-        raise NotParseable("The body has a document type: FHIR takes none.")
-    try:
-        text.decode()  # in UTF-16 a document type would look otherwise
-        root = etree.fromstring(text, parser)
-    except (etree.XMLSyntaxError, ValueError) as error:  # UnicodeDecodeError is a ValueError
-        raise NotParseable(f"The body is not XML in UTF-8: {_told(error)}") from None
-    return root
+def dump(resource: Mapping[str, Any], *, pretty: bool = False) -> bytes:
+    """The XML of a valid resource, elements in the order of their definition.
+
+    Properties that R4 does not know cannot be written; a character that XML does not know is U+FFFD.
+    """
+    out = ['<?xml version="1.0" encoding="UTF-8"?>']
+    _write_resource(out, resource, "\n" if pretty else "", f' xmlns="{_FHIR}"')
+    return "".join(out).encode()
 
 
-def _told(error: Exception) -> str:
-    """The parser's place, and nothing of the text."""
-    place = getattr(error, "position", None)
-    return f"line {place[0]}, column {place[1]}." if place else "its encoding is another."
+@dataclass(slots=True)
+class _Element:
+    """An element that is open; type 'Resource' is one that holds a resource.
+
+    `level` counts the objects and lists of JSON around what it will be, `value` is of a primitive.
+    """
+
+    name: str
+    type: str
+    is_list: bool
+    above: _Element | None
+    level: int
+    found: dict[str, Any]
+    value: str | None = None
+
+    @property
+    def path(self) -> str:
+        if self.above is None:
+            return self.name
+        return self.above.path if self.above.type == "Resource" else f"{self.above.path}.{self.name}"
+
+    def refuse(self, sentence: str) -> NoReturn:
+        raise NotParseable(f"{self.path}: {sentence}", expression=self.path)
 
 
-def _resource(node: etree._Element, depth: int) -> dict[str, Any]:
-    type = _name(node)
-    if type not in definitions().types:
-        raise NotParseable(f"{type[:_QUOTED]!r} is no resource type of FHIR R4.")
-    return {"resourceType": type, **_object(node, type, type, depth)}
+class _Reader:
+    """One pass through the text. `_open` is the innermost element, `_inside` how deep in a narrative it is."""
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text.removeprefix(b"\xef\xbb\xbf")
+        self._open: _Element | None = None
+        self._resource: dict[str, Any] = {}
+        self._inside, self._narrative = 0, 0
+        self._declared: list[tuple[str | None, str]] = []
+        self._parser = parser = expat.ParserCreate("utf-8", " ")
+        parser.buffer_text = True
+        parser.XmlDeclHandler = _check_encoding
+        parser.StartDoctypeDeclHandler = _refuse_doctype
+        parser.StartNamespaceDeclHandler = lambda prefix, uri: self._declared.append((prefix, uri or ""))
+        parser.EndNamespaceDeclHandler = lambda prefix: self._declared.pop()
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._characters
+
+    def read(self) -> dict[str, Any]:
+        if b"\0" in self._text:  # UTF-16 would be recognised
+            raise NotParseable("The body is not XML in UTF-8: it has a NUL.")
+        try:
+            self._parser.Parse(self._text, True)
+        except expat.ExpatError as error:
+            told = expat.ErrorString(error.code)
+            place = f"line {error.lineno}, column {error.offset + 1}"
+            raise NotParseable(f"The body is not XML in UTF-8: {told} at {place}.") from error
+        finally:
+            del self._parser  # it knows this reader: neither would end before the next garbage collection
+        return self._resource
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        namespace, _, name = tag.rpartition(" ")
+        above = self._open
+        if self._inside:
+            self._go_into(namespace, name)
+        elif above is None:
+            if namespace != _FHIR:
+                raise NotParseable(f"The root element {name[:_QUOTED]!r} is not of the namespace {_FHIR}.")
+            self._open = _resource(name, None, attributes)
+        elif above.type == "Resource" and namespace == _FHIR:
+            self._open = _resource(name, above, attributes)
+        else:
+            field = _places(above.type).get(name)
+            if field is None or namespace != (xhtml.XHTML if field[1].type == "xhtml" else _FHIR):
+                above.refuse(f"the element {name[:_QUOTED]!r} is unknown here.")
+            if field[1].type == "xhtml":
+                self._inside, self._narrative = 1, self._parser.CurrentByteIndex
+            else:
+                self._open = _child(name, field[1], above, attributes)
+
+    def _end(self, tag: str) -> None:
+        element = self._open
+        assert element is not None
+        if self._inside:
+            self._inside -= 1
+            if not self._inside:
+                self._keep(element)
+            return
+        self._open = element.above
+        if element.above is None:
+            self._resource = _closed(element)
+        elif element.above.type == "Resource":
+            if element.above.found:
+                element.above.refuse("one resource is expected here.")
+            element.above.found = _closed(element)
+        elif element.type in CHECKS:
+            _add_primitive(element, element.above)
+        else:
+            _add(element, element.above, _closed(element))
+
+    def _characters(self, text: str) -> None:
+        if self._open is not None and not self._inside and text.strip(_BLANK):
+            self._open.refuse("text stands between the elements.")
+
+    def _go_into(self, namespace: str, name: str) -> None:
+        assert self._open is not None
+        self._inside += 1
+        if namespace != xhtml.XHTML:
+            self._open.refuse(f"<{name[:_QUOTED]}> in the narrative is not of the namespace {xhtml.XHTML}.")
+        if self._inside > _NARRATIVE_DEPTH:
+            self._open.refuse(f"the narrative is nested deeper than {_NARRATIVE_DEPTH} levels.")
+
+    def _keep(self, narrative: _Element) -> None:
+        """The div, from its first letter to its last."""
+        end = self._text.index(b">", self._parser.CurrentByteIndex) + 1
+        if "div" in narrative.found:
+            narrative.refuse("the element 'div' stands twice.")
+        narrative.found["div"] = xhtml.from_xml(self._text[self._narrative : end].decode(), dict(self._declared))
 
 
-def _object(node: etree._Element, type: str, path: str, depth: int) -> dict[str, Any]:
-    if depth < 0:
-        raise NotParseable(f"The body is nested deeper than {_DEPTH} levels.")
-    if node.text and node.text.strip():
-        raise NotParseable(f"{path}: text stands between the elements.")
-    known, found = fields(type), _attributes(node, type, path)
-    for child in node:
-        if child.tail and child.tail.strip():
-            raise NotParseable(f"{path}: text stands between the elements.")
-        name = _name(child)
-        field = known.get(name)
-        if field is None or child.tag != (f"{{{_XHTML}}}div" if field.type == "xhtml" else _FHIR + name):
-            raise NotParseable(f"{path}: the element {name[:_QUOTED]!r} is unknown here.", expression=path)
-        _add(found, name, field, child, f"{path}.{name}", depth)
-    for name in [each for each in found if each[:1] == "_"]:
-        _trim(found, name)
+def _check_encoding(version: str, encoding: str | None, standalone: int) -> None:
+    if (encoding or "utf-8").lower() not in _ENCODINGS:
+        raise NotParseable(f"The encoding is {str(encoding)[:_QUOTED]!r}: FHIR is written in UTF-8.")
+
+
+def _refuse_doctype(name: str, system: str | None, public: str | None, has_subset: int) -> None:
+    raise NotParseable("The body has a document type: FHIR takes none.")
+
+
+def _resource(name: str, holder: _Element | None, attributes: Mapping[str, str]) -> _Element:
+    if name not in definitions().types:
+        sentence = f"{name[:_QUOTED]!r} is no resource type of FHIR R4."
+        raise NotParseable(f"{holder.path}: {sentence}" if holder else sentence)
+    found = {"resourceType": name}
+    return _opened(_Element(name, name, False, holder, holder.level if holder else 0, found), attributes)
+
+
+def _child(name: str, field: Field, above: _Element, attributes: Mapping[str, str]) -> _Element:
+    level = above.level + (2 if field.is_list else 1)
+    return _opened(_Element(name, field.type, field.is_list, above, level, {}), attributes)
+
+
+def _opened(element: _Element, attributes: Mapping[str, str]) -> _Element:
+    is_primitive = element.type in CHECKS
+    if element.level > DEPTH and not is_primitive:
+        raise NotParseable(f"The body is nested deeper than {DEPTH} levels.")
+    known = _attributes(element.type)
+    for name, value in attributes.items():
+        if name in known:
+            element.found[name] = value
+        elif is_primitive and name == "value":
+            element.value = value
+        elif not name.startswith(_XSI):
+            element.refuse(f"the attribute {name.rpartition(' ')[2][:_QUOTED]!r} is unknown here.")
+    return element
+
+
+def _closed(element: _Element) -> dict[str, Any]:
+    """JSON has no list of nulls beside a list, and none beside a list of nulls."""
+    found = element.found
+    if element.type == "Resource" and not found:
+        element.refuse("one resource is expected here.")
+    for name in [each for each in found if each[0] == "_" and isinstance(found[each], list)]:
+        if not any(found[name]):
+            del found[name]
+        elif all(each is None for each in found[name[1:]]):
+            del found[name[1:]]
     return found
 
 
-def _attributes(node: etree._Element, type: str, path: str) -> dict[str, Any]:
-    allowed = () if type in definitions().types else _ATTRIBUTES.get(type, ("id",))
-    for name in node.attrib:
-        if name not in allowed and not str(name).startswith("{http://www.w3.org/2001/XMLSchema-instance}"):
-            raise NotParseable(f"{path}: the attribute {str(name)[:_QUOTED]!r} is unknown here.", expression=path)
-    return {str(name): str(node.attrib[name]) for name in allowed if name in node.attrib}
-
-
-def _add(found: dict[str, Any], name: str, field: Field, child: etree._Element, path: str, depth: int) -> None:
-    """A list grows; what may come once and comes twice is left to be refused by its rules."""
-    if field.type == "Resource":
-        _put(found, name, field, _contained(child, path, depth))
-    elif field.type == "xhtml":
-        _put(found, name, field, _narrative(child))
-    elif fields(field.type) and not _is_primitive(field.type):
-        _put(found, name, field, _object(child, field.type, path, depth - 1))
+def _add(element: _Element, above: _Element, value: Any) -> None:
+    if element.is_list:
+        above.found.setdefault(element.name, []).append(value)
+    elif element.name in above.found or f"_{element.name}" in above.found:
+        above.refuse(f"the element {element.name!r} stands twice.")
     else:
-        value, beside = _primitive(child, field.type, path, depth)
-        if field.is_list:
-            found.setdefault(name, []).append(value)
-            found.setdefault(f"_{name}", []).append(beside)
-        else:
-            if value is not None:
-                _put(found, name, field, value)
-            if beside is not None:
-                _put(found, f"_{name}", field, beside)
+        above.found[element.name] = value
 
 
-def _put(found: dict[str, Any], name: str, field: Field, value: Any) -> None:
-    if field.is_list:
-        found.setdefault(name, []).append(value)
-    elif name in found:
-        raise NotParseable(f"The element {name.lstrip('_')[:_QUOTED]!r} stands twice in one place.")
-    else:
-        found[name] = value
-
-
-def _trim(found: dict[str, Any], name: str) -> None:
-    """JSON has no list of nulls beside a list, and none beside a list of nulls."""
-    if isinstance(found[name], list) and not any(found[name]):
-        del found[name]
-    values = found.get(name[1:])
-    if isinstance(values, list) and all(each is None for each in values):
-        del found[name[1:]]
-
-
-def _is_primitive(type: str) -> bool:
-    return type[:1].islower() and "." not in type
-
-
-def _contained(node: etree._Element, path: str, depth: int) -> dict[str, Any]:
-    if len(node) != 1:
-        raise NotParseable(f"{path}: one resource is expected here.", expression=path)
-    return _resource(node[0], depth - 1)
-
-
-def _primitive(node: etree._Element, type: str, path: str, depth: int) -> tuple[Any, dict[str, Any] | None]:
+def _add_primitive(element: _Element, above: _Element) -> None:
     """The value, and beside it the id and extensions."""
-    text = node.attrib.pop("value", "") if "value" in node.attrib else None
-    beside = _object(node, "Element", path, depth - 1)
-    return None if text is None else _value(str(text), type, path), beside or None
+    beside, value = _closed(element), element.value
+    if value == "":
+        element.refuse("the value is empty.")
+    if value is None and not beside:
+        element.refuse("there is neither a value nor an extension.")
+    if element.is_list:
+        above.found.setdefault(f"_{element.name}", []).append(beside or None)
+        _add(element, above, None if value is None else _value(value, element.type))
+        return
+    _add(element, above, None if value is None else _value(value, element.type))
+    if value is None:
+        del above.found[element.name]
+    if beside:
+        above.found[f"_{element.name}"] = beside
 
 
-def _value(text: str, type: str, path: str) -> Any:
+def _value(text: str, type: str) -> Any:
+    """As JSON has it; what is no value of its type stays a text, which is refused later as that of JSON is."""
     if type == "boolean" and text in ("true", "false"):
         return text == "true"
-    if type in _WHOLE and text.lstrip("-").isdigit() and _NUMBER.match(text) and len(text) < 20:
+    if type in _WHOLE and _INTEGER.match(text) and len(text) < 20:
         return int(text)
     if type == "decimal" and _NUMBER.match(text) and len(text) < 1000:
-        return int(text) if text.lstrip("-").isdigit() and text != "-0" else Decimal(text)
-    return text  # as a text it is refused where its type wants another
-
-
-def _narrative(node: etree._Element) -> str:
-    """The xhtml as it stands, its namespace on the div."""
-    if node.prefix:
-        node = _unprefixed(node)
-    text: str = etree.tostring(node, encoding="unicode", with_tail=False)
+        try:
+            return int(text) if text.lstrip("-").isdigit() and text != "-0" else Decimal(text)
+        except ArithmeticError:  # an exponent that no number has
+            return text
     return text
 
 
-def _unprefixed(node: etree._Element) -> etree._Element:
-    attributes = {str(name): str(value) for name, value in node.attrib.items()}
-    made = etree.Element(node.tag, attributes, nsmap=_nsmap(_XHTML))
-    made.text = node.text
-    for child in node:
-        inner = _unprefixed(child)
-        inner.tail = child.tail
-        made.append(inner)
-    return made
+@lru_cache(None)
+def _attributes(type: str) -> tuple[str, ...]:
+    """The children that are written as attributes."""
+    return () if type in definitions().types or type == "Resource" else _ATTRIBUTES.get(type, ("id",))
 
 
-def _nsmap(namespace: str) -> Any:
-    return {None: namespace}
+@lru_cache(None)
+def _places(type: str) -> Mapping[str, tuple[int, Field]]:
+    """The elements in one of the type, each with its place among the others; a primitive has what Element has."""
+    known = fields("Element" if type in CHECKS else type)
+    return {
+        name: (number, field) for number, (name, field) in enumerate(known.items()) if name not in _attributes(type)
+    }
 
 
-def _name(node: etree._Element) -> str:
-    return str(etree.QName(node).localname)
+def _write_resource(out: list[str], value: Mapping[str, Any], gap: str, declared: str = "") -> None:
+    _write(out, value["resourceType"], declared, value, value["resourceType"], gap)
 
 
-def dump(resource: dict[str, Any], *, pretty: bool = False) -> bytes:
-    """The XML of a valid resource, elements in the order of their definition."""
-    type = resource["resourceType"]
-    root = etree.Element(_FHIR + type, nsmap=_nsmap(_FHIR[1:-1]))
-    _write(root, resource, type)
-    if pretty:
-        _indent(root, 0)
-    text: bytes = etree.tostring(root, encoding="UTF-8", xml_declaration=True)
-    return text
+def _write(out: list[str], name: str, attributes: str, value: Mapping[str, Any], type: str, gap: str) -> None:
+    """One element with its attributes and children; `gap` is the line break before it, or nothing."""
+    told = "".join(f' {each}="{_text(value[each])}"' for each in _attributes(type) if each in value)
+    out.append(f"{gap}<{name}{attributes}{told}")
+    first = len(out)
+    _write_children(out, value, type, f"{gap}  " if gap else "")
+    if len(out) == first:
+        out.append("/>")
+    else:
+        out[first - 1] += ">"
+        out.append(f"{gap}</{name}>")
 
 
-def _write(node: etree._Element, value: dict[str, Any], type: str) -> None:
-    is_resource = type in definitions().types
-    attributes = () if is_resource else _ATTRIBUTES.get(type, ("id",))
-    for name in attributes:
-        if name in value:
-            node.set(name, value[name])
-    for name, field in fields(type).items():
-        if name not in attributes and (name in value or f"_{name}" in value):
-            for each, beside in _pairs(value.get(name), value.get(f"_{name}")):
-                _write_one(node, name, field, each, beside)
+def _write_children(out: list[str], value: Mapping[str, Any], type: str, gap: str) -> None:
+    places = _places(type)
+    given = {each.removeprefix("_") for each in value}
+    for name in sorted((each for each in given if each in places), key=lambda each: places[each][0]):
+        field = places[name][1]
+        for each, beside in _pairs(value.get(name), value.get(f"_{name}")):
+            if field.type == "Resource":
+                out.append(f"{gap}<{name}>")
+                _write_resource(out, each, f"{gap}  " if gap else "")
+                out.append(f"{gap}</{name}>")
+            elif field.type == "xhtml":
+                out.append(f"{gap}{xhtml.to_xml(each or '')}")
+            elif field.type in CHECKS:
+                told = "" if each is None else f' value="{_text(each)}"'
+                if beside:
+                    _write(out, name, told, beside, field.type, gap)
+                else:
+                    out.append(f"{gap}<{name}{told}/>")
+            else:
+                _write(out, name, "", each, field.type, gap)
 
 
 def _pairs(values: Any, beside: Any) -> Iterator[tuple[Any, Any]]:
-    if not isinstance(values, list) and not isinstance(beside, list):
-        yield values, beside
-        return
-    ours, theirs = values or [], beside or []
-    for number in range(max(len(ours), len(theirs))):
-        yield (
-            ours[number] if number < len(ours) else None,
-            theirs[number] if number < len(theirs) else None,
-        )
-
-
-def _write_one(node: etree._Element, name: str, field: Field, value: Any, beside: Any) -> None:
-    if field.type == "xhtml":
-        node.append(_xhtml(value))
-        return
-    child = etree.SubElement(node, _FHIR + name)
-    if field.type == "Resource":
-        inner = etree.SubElement(child, _FHIR + value["resourceType"])
-        _write(inner, value, value["resourceType"])
-    elif isinstance(value, dict):
-        _write(child, value, field.type)
-    else:
-        if value is not None:
-            child.set("value", _text(value))
-        if beside:
-            _write(child, beside, "Element")
+    """Each value of an element with its id and extensions."""
+    if isinstance(values, list) or isinstance(beside, list):
+        return zip_longest(values or (), beside or ())
+    return iter(((values, beside),))
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return _SPECIAL.sub(_escaped, value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return str(Decimal(value))  # of a long integer too, which str refuses
 
 
-def _xhtml(text: str) -> etree._Element:
-    """What is no XML, as old narratives may be, is mended as a browser would."""
-    return etree.fromstring(text, etree.XMLParser(resolve_entities=False, no_network=True, recover=True))
-
-
-def _indent(node: etree._Element, level: int) -> None:
-    """Two blanks a level; a narrative stays as it is."""
-    if not len(node) or node.tag.startswith(f"{{{_XHTML}}}"):
-        return
-    node.text = "\n" + "  " * (level + 1)
-    for child in node:
-        _indent(child, level + 1)
-        child.tail = "\n" + "  " * (level + 1)
-    node[-1].tail = "\n" + "  " * level
+def _escaped(found: re.Match[str]) -> str:
+    return _ESCAPED.get(found[0], "\ufffd")
