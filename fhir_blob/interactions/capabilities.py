@@ -28,6 +28,14 @@ _OPERATIONS = {
     "DocumentReference": (("docref", "http://hl7.org/fhir/us/core/OperationDefinition/docref"),),
 }
 _SYSTEM_OPERATIONS = (("reindex", f"{_DEFINITION}reindex"),)
+# Beside the parameters that R4 defines by an expression: https://hl7.org/fhir/R4/search.html#all
+_FURTHER = (
+    {"name": "_text", "definition": "http://hl7.org/fhir/SearchParameter/DomainResource-text", "type": "string"},
+    {"name": "_content", "definition": "http://hl7.org/fhir/SearchParameter/Resource-content", "type": "string"},
+    {"name": "_list", "type": "special"},
+    {"name": "_has", "type": "special"},
+    {"name": "_type", "type": "special"},
+)
 _COMPARTMENT = "http://hl7.org/fhir/CompartmentDefinition/"
 # When this version of the statement was published: https://hl7.org/fhir/R4/capabilitystatement.html
 _DATE = "2026-11-21"
@@ -52,7 +60,7 @@ def capabilities(context: Context) -> Answer:
                 "security": {"cors": bool(settings.cors_origins)},
                 "resource": [_resource(context, type) for type in definitions().types],
                 "interaction": [{"code": code} for code in SYSTEM_INTERACTIONS],
-                "searchParam": [_search_parameter(each) for each in parameters(()).values()],
+                "searchParam": [*(_search_parameter(each) for each in parameters(()).values()), *_FURTHER],
                 "operation": [{"name": name, "definition": url} for name, url in _SYSTEM_OPERATIONS],
                 "compartment": [f"{_COMPARTMENT}{name.lower()}" for name in COMPARTMENTS],
             }

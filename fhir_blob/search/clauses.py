@@ -7,7 +7,7 @@ Source: https://hl7.org/fhir/R4/search.html
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -166,10 +166,17 @@ def _common(given: Definitions, types: tuple[str, ...]) -> Mapping[str, SearchPa
     first, *others = types or tuple(given.types)
     known = [given.searchable(each) for each in others]
     return {
-        code: each
+        code: _for_all([each, *(other[code] for other in known)])
         for code, each in given.searchable(first).items()
         if all(code in other and other[code].type == each.type for other in known)
     }
+
+
+def _for_all(of_each_type: Sequence[SearchParameter]) -> SearchParameter:
+    """It goes wherever one of them goes: to any type where one of them names none."""
+    named = [each.targets for each in of_each_type]
+    targets = tuple(dict.fromkeys(target for each in named for target in each)) if all(named) else ()
+    return replace(of_each_type[0], targets=targets)
 
 
 def bad(name: str, value: str, why: str) -> BadParameter:

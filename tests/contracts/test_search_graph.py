@@ -70,11 +70,20 @@ def test_references_are_followed(store: Indexed, wards: Contents, data: st.DataO
     assert (pairs, expected) == (pairs, found(store, tenant, [type], pairs, patient, count))
 
 
-@pytest.mark.parametrize("types", [["Patient", "Observation"], ["DocumentReference", "List", "Organization"]])
-def test_of_several_types(store: Indexed, wards: Contents, types: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("types", "searches"),
+    [
+        (["Patient", "Observation"], [[], [("_id", "n1,n0,n3")], [("_list", "n0,n1")], [("_text", "liver")]]),
+        (["DocumentReference", "List", "Organization"], [[], [("_content", "x")], [("_id", "n1,n0,n3")]]),
+        (["DocumentReference", "Observation"], [[("subject.family", "sm")], [("subject:Patient.gender:not", "male")]]),
+        (["DocumentReference", "Observation"], [[("subject", "n1")], [("subject.organization.name", "north")]]),
+        (["Group", "Patient"], [[("_has:Observation:subject:code", "a")], [("_has:List:item:status", "current")]]),
+    ],
+)
+def test_of_several_types(store: Indexed, wards: Contents, types: list[str], searches: list[graph.Pairs]) -> None:
     """A search of several types finds them in the order in which they were made, page by page."""
     for tenant, resources in wards.of.items():
-        for pairs in ([], [("_content", "x")], [("_id", "n1,n0,n3")]):
+        for pairs in searches:
             expected = graph.search(resources, types, pairs)
 
             assert (pairs, expected) == (pairs, found(store, tenant, types, pairs, "", 3))

@@ -9,6 +9,7 @@ import pytest
 
 from fhir_blob.errors import BadParameter
 from fhir_blob.search import (
+    Chain,
     Composite,
     Missing,
     Query,
@@ -218,6 +219,15 @@ def test_every_type() -> None:
     query = parse(("_tag", "t"), ("code", "c"), type=None)
 
     assert ((), ["_tag"], ("code",)) == (query.types, [each.parameter.code for each in query.criteria], query.ignored)
+
+
+def test_chains_of_several_types() -> None:
+    """A chain goes to whatever one of the types may refer to."""
+    query = parse(("_type", "DocumentReference,Observation"), ("subject.name", "x"), type=None)
+
+    (chain,) = query.criteria
+    assert isinstance(chain, Chain)
+    assert {"Practitioner", "Patient", "Location"} <= {type for type, _ in chain.ways}
 
 
 def test_too_long() -> None:

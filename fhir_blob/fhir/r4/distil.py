@@ -142,7 +142,7 @@ def _concepts(concepts: Iterable[Mapping[str, Any]]) -> Iterable[str]:
 
 
 def _search(found: Resources, structures: list[Mapping[str, Any]]) -> dict[str, dict[str, list[Any]]]:
-    parameters = [each for each in _of(found, "SearchParameter") if each.get("expression")]
+    parameters = [each for each in _of(found, "SearchParameter") if each.get("expression") and not _is_example(each)]
     by_url = {each["url"]: each for each in parameters}
     served = [each["type"] for each in structures if each["kind"] == "resource" and not each["abstract"]]
     special = {"Parameters", "Bundle", "Binary"}
@@ -152,6 +152,11 @@ def _search(found: Resources, structures: list[Mapping[str, Any]]) -> dict[str, 
         of_type = [each for each in parameters if bases & set(each["base"])]
         made[type] = {each["code"]: _parameter(each, type, by_url) for each in of_type}
     return made
+
+
+def _is_example(definition: Mapping[str, Any]) -> bool:
+    """The package has four among the real SearchParameters and CompartmentDefinitions, under their codes."""
+    return str(definition["id"]).startswith("example")
 
 
 def _parameter(each: Mapping[str, Any], type: str, by_url: Resources) -> list[Any]:
@@ -189,7 +194,7 @@ def _compartments(found: Resources) -> dict[str, dict[str, list[str]]]:
     return {
         each["code"]: {resource["code"]: resource["param"] for resource in each["resource"] if resource.get("param")}
         for each in _of(found, "CompartmentDefinition")
-        if "-example" not in each["id"]
+        if not _is_example(each)
     }
 
 
