@@ -8,7 +8,7 @@ import os
 import secrets
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from ipaddress import ip_network
@@ -94,8 +94,8 @@ class RateLimit:
     one moment for each name is all that is kept, and what a crash leaves behind is past after a minute.
     """
 
-    def __init__(self, path: Path, per_minute: int) -> None:
-        self._per_minute = per_minute
+    def __init__(self, path: Path, per_minute: int, clock: Callable[[], float] = time.time) -> None:
+        self._per_minute, self._clock = per_minute, clock
         self._file, self._threads = os.open(path, os.O_RDWR | os.O_CREAT, 0o600), Lock()
         size = _KEY + _SETS * _SET.size
         with self._alone():
@@ -117,7 +117,7 @@ class RateLimit:
     def _pay(self, name: str) -> float:
         """0, or how long to wait."""
         digest = int.from_bytes(blake2b(name.encode(), digest_size=8, key=self._key).digest(), "little")
-        at, interval, now = _KEY + digest % _SETS * _SET.size, _MINUTE / self._per_minute, time.time()
+        at, interval, now = _KEY + digest % _SETS * _SET.size, _MINUTE / self._per_minute, self._clock()
         with self._alone():
             fields = _SET.unpack_from(self._memory, at)
             digests, moments = fields[::2], fields[1::2]

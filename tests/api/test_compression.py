@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -200,3 +201,15 @@ def test_decoded(encoding: str, chunks: list[bytes], expected: bytes | type[Fhir
         found = type(error)
 
     assert expected == found
+
+
+def test_a_bomb_stays_small() -> None:
+    """What is above the limit is never decompressed."""
+    bomb = gzip.compress(bytes(20_000_000))
+    tracemalloc.start()
+    with pytest.raises(TooLarge):
+        decoded("gzip", [bomb], 1000)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most < 1_000_000

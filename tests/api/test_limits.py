@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -120,8 +121,8 @@ def test_rate_of_each_address(tmp_path: Path) -> None:
 
 
 def _count(path: Path, times: int) -> int:
-    """How many of so many were let through."""
-    rate, let = RateLimit(path, 600), 0
+    """How many of so many are let through in one moment. A minute by 3840 is exact in binary."""
+    rate, let = RateLimit(path, 3840, lambda: 1_800_000_000.0), 0
     for _ in range(times):
         try:
             rate.count("one name")
@@ -133,20 +134,22 @@ def _count(path: Path, times: int) -> int:
 
 def test_processes_count_together(tmp_path: Path) -> None:
     """No request is lost between them, nor between runs."""
-    spawn = multiprocessing.get_context("spawn")
-    with spawn.Pool(3) as pool:
-        let = pool.starmap(_count, [(tmp_path / "rate", 400)] * 3, chunksize=1)
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        let = pool.starmap(_count, [(tmp_path / "rate", 2000)] * 3, chunksize=1)
+        with (tmp_path / "rate").open("r+b") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+            waits = pool.apply_async(_count, (tmp_path / "rate", 10))
+            with pytest.raises(multiprocessing.TimeoutError):
+                waits.get(0.5)
 
-    # Ten more for each second that it took.
-    assert 600 <= sum(let) <= 600 + 50
-    assert _count(tmp_path / "rate", 300) <= 100
+        assert 3840 == sum(let)
+        assert 0 == waits.get(30)
 
 
-def test_what_is_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_in_the_file(tmp_path: Path) -> None:
     """A moment that is far ahead, of a crash or a clock, does not shut anybody out; no name stands there."""
     moment = 1_800_000_000.0
-    monkeypatch.setattr("time.time", lambda: moment)
-    rate = RateLimit(tmp_path / "rate", 1)
+    rate = RateLimit(tmp_path / "rate", 1, lambda: moment)
     rate.count("ann the user")
     with pytest.raises(Throttled) as refused:
         rate.count("ann the user")
