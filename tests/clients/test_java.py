@@ -13,7 +13,16 @@ WALK = Path(__file__).parent / "java" / "Walk.java"
 
 def test_walk(server: Server) -> None:
     """Create, change, page, patch, history, conditions, a transaction, and bytes up and down."""
-    run = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", f"{java_libraries()}/*", str(WALK), server.base]
+    run = [
+        "java",
+        "-Xmx512m",
+        "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC",
+        "-cp",
+        f"{java_libraries()}/*",
+        str(WALK),
+        server.base,
+    ]
     done = subprocess.run(run, capture_output=True, text=True, timeout=120)
 
     assert ("walked in json\nwalked in xml\n", 0) == (done.stdout, done.returncode), done.stderr[-2000:]

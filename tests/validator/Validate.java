@@ -7,7 +7,6 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.hl7.fhir.common.hapi.validation.support.CommonCodeSystemsTerminologyService;
 import org.hl7.fhir.common.hapi.validation.support.InMemoryTerminologyServerValidationSupport;
@@ -35,13 +34,12 @@ public final class Validate {
     }
 
     private static FhirValidator validator(FhirContext context, Path profiles) throws IOException {
-        UnknownCodeSystemWarningValidationSupport unknown = new UnknownCodeSystemWarningValidationSupport(context);
         ValidationSupportChain support = new ValidationSupportChain(
                 new DefaultProfileValidationSupport(context),
                 ours(context, profiles),
                 new InMemoryTerminologyServerValidationSupport(context),
                 new CommonCodeSystemsTerminologyService(context),
-                unknown);
+                new UnknownCodeSystemWarningValidationSupport(context));
         FhirInstanceValidator instances = new FhirInstanceValidator(support);
         instances.setBestPracticeWarningLevel(BestPracticeWarningLevel.Ignore);
         return context.newValidator().registerValidatorModule(instances);
@@ -60,7 +58,7 @@ public final class Validate {
 
     private static List<Path> files(Path folder) throws IOException {
         try (Stream<Path> found = Files.list(folder)) {
-            return found.filter(each -> each.toString().matches(".*\\.(json|xml)")).sorted().collect(Collectors.toList());
+            return found.filter(each -> each.toString().matches(".*\\.(json|xml)")).sorted().toList();
         }
     }
 

@@ -173,7 +173,16 @@ def answers(client: Client) -> dict[str, requests.Response]:
 def errors(folder: Path) -> list[tuple[str, str, str]]:
     """File, place and sentence of each error that HAPI has with the files of a folder."""
     libraries = java_libraries() / "*"
-    command = ["java", "-Xmx1g", "-XX:TieredStopAtLevel=1", "-cp", str(libraries), str(PROGRAM), str(PROFILES)]
+    command = [
+        "java",
+        "-Xmx1g",
+        "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC",
+        "-cp",
+        str(libraries),
+        str(PROGRAM),
+        str(PROFILES),
+    ]
     done = subprocess.run([*command, str(folder)], capture_output=True, text=True, timeout=240)
     lines = done.stdout.splitlines()
     assert ["done"] == lines[-1:], done.stderr[-2000:]

@@ -1,6 +1,8 @@
 import ca.uhn.fhir.context.FhirContext;
 import ca.uhn.fhir.rest.api.EncodingEnum;
 import ca.uhn.fhir.rest.api.MethodOutcome;
+import ca.uhn.fhir.rest.api.SearchStyleEnum;
+import ca.uhn.fhir.rest.api.SearchTotalModeEnum;
 import ca.uhn.fhir.rest.client.api.IGenericClient;
 import ca.uhn.fhir.rest.client.api.ServerValidationModeEnum;
 import ca.uhn.fhir.rest.server.exceptions.PreconditionFailedException;
@@ -11,6 +13,7 @@ import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
+import java.util.Objects;
 import org.hl7.fhir.instance.model.api.IBaseBundle;
 import org.hl7.fhir.instance.model.api.IIdType;
 import org.hl7.fhir.r4.model.Attachment;
@@ -22,8 +25,10 @@ import org.hl7.fhir.r4.model.Element;
 import org.hl7.fhir.r4.model.Enumerations.AdministrativeGender;
 import org.hl7.fhir.r4.model.Enumerations.DocumentReferenceStatus;
 import org.hl7.fhir.r4.model.Extension;
+import org.hl7.fhir.r4.model.IdType;
 import org.hl7.fhir.r4.model.Parameters;
 import org.hl7.fhir.r4.model.Patient;
+import org.hl7.fhir.r4.model.Resource;
 import org.hl7.fhir.r4.model.StringType;
 
 /** HAPI's generic client walks the main job in JSON and in XML: `Walk base`. A line says what it has walked. */
@@ -75,8 +80,10 @@ public final class Walk {
         gone(id);
         Bundle history = client.history().onInstance(id).returnBundle(Bundle.class).execute();
         check("history", 3, history.getEntry().size());
-        check("history of a type", true, client.history().onType(Patient.class).returnBundle(Bundle.class).count(2).execute().hasEntry());
-        check("history of all", true, client.history().onServer().returnBundle(Bundle.class).count(2).execute().hasEntry());
+        Bundle ofType = client.history().onType(Patient.class).returnBundle(Bundle.class).count(2).execute();
+        check("history of a type", ofType.hasEntry());
+        Bundle ofAll = client.history().onServer().returnBundle(Bundle.class).count(2).execute();
+        check("history of all", ofAll.hasEntry());
     }
 
     private Patient unchanged(Patient known) {
@@ -88,7 +95,8 @@ public final class Walk {
         Patient old = patient("crud");
         old.setId(id);
         try {
-            client.update().resource(old).withId(id.withVersion("1")).withAdditionalHeader("If-Match", "W/\"1\"").execute();
+            client.update().resource(old).withId(id.withVersion("1"))
+                    .withAdditionalHeader("If-Match", "W/\"1\"").execute();
             throw new AssertionError("an update of an old version was taken");
         } catch (PreconditionFailedException error) {
             check("why it is refused", true, error.getOperationOutcome() != null);
@@ -109,7 +117,7 @@ public final class Walk {
             client.create().resource(patient("page" + number)).execute();
         }
         Bundle page = client.search().forResource(Patient.class).where(Patient.FAMILY.matchesExactly().value(name))
-                .count(2).totalMode(ca.uhn.fhir.rest.api.SearchTotalModeEnum.ACCURATE)
+                .count(2).totalMode(SearchTotalModeEnum.ACCURATE)
                 .sort().descending(Patient.RES_LAST_UPDATED).returnBundle(Bundle.class).execute();
         int seen = page.getEntry().size();
         check("total", 5, page.getTotal());
@@ -118,8 +126,9 @@ public final class Walk {
             seen += page.getEntry().size();
         }
         check("seen page by page", 5, seen);
-        Bundle posted = client.search().forResource(Patient.class).usingStyle(ca.uhn.fhir.rest.api.SearchStyleEnum.POST)
-                .where(Patient.IDENTIFIER.exactly().systemAndIdentifier(name, "page3")).returnBundle(Bundle.class).execute();
+        Bundle posted = client.search().forResource(Patient.class).usingStyle(SearchStyleEnum.POST)
+                .where(Patient.IDENTIFIER.exactly().systemAndIdentifier(name, "page3"))
+                .returnBundle(Bundle.class).execute();
         check("found by POST", 1, posted.getEntry().size());
     }
 
@@ -179,7 +188,8 @@ public final class Walk {
         IIdType id = client.create().resource(sent).execute().getId().toUnqualifiedVersionless();
         Binary read = client.read().resource(Binary.class).withId(id).execute();
         check("type", "text/plain", read.getContentType());
-        check("bytes of a Binary that came as data", BYTES, read.getData() != null ? read.getData() : get(read.getDataElement()));
+        byte[] known = read.getData() != null ? read.getData() : get(read.getDataElement());
+        check("bytes of a Binary that came as data", BYTES, known);
         HttpRequest raw = HttpRequest.newBuilder(URI.create(client.getServerBase() + "/" + id.getValue()))
                 .header("Accept", "text/plain").build();
         check("raw bytes", BYTES, http.send(raw, HttpResponse.BodyHandlers.ofByteArray()).body());
@@ -217,7 +227,7 @@ public final class Walk {
         return document;
     }
 
-    private static void add(Bundle bundle, String number, org.hl7.fhir.r4.model.Resource resource) {
+    private static void add(Bundle bundle, String number, Resource resource) {
         bundle.addEntry().setFullUrl(PLACEHOLDER + number).setResource(resource)
                 .getRequest().setMethod(Bundle.HTTPVerb.POST).setUrl(resource.fhirType());
     }
@@ -227,7 +237,7 @@ public final class Walk {
     }
 
     private static String path(Bundle.BundleEntryComponent entry) {
-        return new org.hl7.fhir.r4.model.IdType(entry.getResponse().getLocation()).toUnqualifiedVersionless().getValue();
+        return new IdType(entry.getResponse().getLocation()).toUnqualifiedVersionless().getValue();
     }
 
     private static String extension(Element element, String name) {
@@ -254,7 +264,7 @@ public final class Walk {
     }
 
     private static void check(String what, Object expected, Object found) {
-        if (!java.util.Objects.deepEquals(expected, found)) {
+        if (!Objects.deepEquals(expected, found)) {
             throw new AssertionError(what + ": " + expected + " expected, but " + found + " found");
         }
     }
