@@ -306,8 +306,10 @@ def _write_number(rows: _Rows, param: str, group: int, value: Any, type: str) ->
 
 
 def _range(value: dict[str, Any]) -> tuple[float, float]:
+    """From the lesser to the greater, whichever is called low: an index may take no other."""
     low, high = value.get("low", {}).get("value"), value.get("high", {}).get("value")
-    return -math.inf if low is None else float(low), math.inf if high is None else float(high)
+    ends = -math.inf if low is None else float(low), math.inf if high is None else float(high)
+    return min(ends), max(ends)
 
 
 def _write_quantity(rows: _Rows, param: str, group: int, value: Any, type: str) -> None:

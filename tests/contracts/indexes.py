@@ -49,7 +49,8 @@ class Indexed:
                 )
                 for each, rows in written
             ]
-            assert () == self.external.write(documents)
+            refused = {each.reason for each in self.external.write(documents)}
+            assert not refused, refused
             self.external.refresh({each.type for each in documents})
 
 
@@ -103,9 +104,10 @@ def _put(transaction: Transaction, resource: dict[str, Any]) -> tuple[Version, I
     return transaction.put(version, entries, expected=current.version if current else None), entries
 
 
-def delete(store: Indexed, tenant: str, type: str, id: str) -> None:
-    version = Version(type, id, 2, 2_000_000, "DELETE", b"")
-    store.write(tenant, lambda transaction: [(transaction.put(version, {}, expected=1), {})])
+def delete(store: Indexed, tenant: str, *named: tuple[str, str]) -> None:
+    """Delete resources by type and id, each in its first version."""
+    gone = [Version(type, id, 2, 2_000_000, "DELETE", b"") for type, id in named]
+    store.write(tenant, lambda transaction: [(transaction.put(each, {}, expected=1), {}) for each in gone])
 
 
 def query(*pairs: tuple[str, str], type: str | None = "Observation", count: int = 100) -> Query:

@@ -154,7 +154,8 @@ def spread(value: Resource) -> list[Amount]:
 
 
 def _ends(value: Resource) -> tuple[float, float]:
-    return value.get("low", {}).get("value", -inf), value.get("high", {}).get("value", inf)
+    ends = value.get("low", {}).get("value", -inf), value.get("high", {}).get("value", inf)
+    return min(ends), max(ends)
 
 
 def split(given: str, mark: str) -> list[str]:

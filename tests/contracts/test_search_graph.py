@@ -10,7 +10,7 @@ from fhir_blob.fhir.definitions import definitions
 from fhir_blob.search import Compartment, Query
 from fhir_blob.search.parser import parse_query
 from tests.contracts import graph
-from tests.contracts.indexes import Contents, Indexed, page, put, store
+from tests.contracts.indexes import Contents, Indexed, delete, page, put, store
 from tests.contracts.observations import BASE
 
 __all__ = ["store"]
@@ -19,11 +19,17 @@ SEEDS = (1, 2, 3)
 
 @pytest.fixture(scope="module")
 def wards(store: Indexed) -> Contents:
-    """Three wards, each of a tenant of its own."""
-    found = {f"ward{seed}": graph.ward(seed) for seed in SEEDS}
-    for tenant, resources in found.items():
-        put(store, tenant, *resources)
-    return Contents(found)
+    """Three wards, each of a tenant of its own, after updates and deletions."""
+    return Contents({f"ward{seed}": _filled(store, f"ward{seed}", seed) for seed in SEEDS})
+
+
+def _filled(store: Indexed, tenant: str, seed: int) -> list[graph.Resource]:
+    final, former = graph.ward(seed), graph.ward(seed + 50)
+    put(store, tenant, *(former[at] if at % 5 == 0 else each for at, each in enumerate(final)))
+    put(store, tenant, *final[::5])
+    gone = final[3::10]
+    delete(store, tenant, *((each["resourceType"], each["id"]) for each in gone))
+    return [each for each in final if each not in gone]
 
 
 def asked(types: list[str], pairs: graph.Pairs, patient: str, cursor: str | None, count: int) -> Query:
@@ -87,3 +93,12 @@ def test_of_several_types(store: Indexed, wards: Contents, types: list[str], sea
             expected = graph.search(resources, types, pairs)
 
             assert (pairs, expected) == (pairs, found(store, tenant, types, pairs, "", 3))
+
+
+def test_a_whole_compartment(store: Indexed, wards: Contents) -> None:
+    """Everything of a patient is found at once, whatever its type, and the patient with it."""
+    for tenant, resources in wards.of.items():
+        for types in (["DocumentReference", "Observation", "Patient"], ["DocumentReference", "List"]):
+            expected = graph.search(resources, types, [], "Patient/n0")
+
+            assert expected == found(store, tenant, types, [], "Patient/n0", 2)

@@ -56,7 +56,7 @@ def test_writes_between_pages(store: Indexed, tenant: str, sort: str) -> None:
         if number < 10:
             put(store, tenant, observation(f"b{number}", effectiveDateTime=f"20{10 + number}", valueString="m"))
         if number == 1:
-            delete(store, tenant, "Observation", seen[0])
+            delete(store, tenant, ("Observation", seen[0]))
 
     assert len(seen) == len(set(seen))
     assert {each["id"] for each in there} <= set(seen)
@@ -66,7 +66,7 @@ def test_updated_and_deleted(store: Indexed, tenant: str) -> None:
     """What a resource was before is not found any more, nor what is deleted."""
     put(store, tenant, observation("u", valueString="before"), observation("d", valueString="before"))
     put(store, tenant, observation("u", valueString="after"))
-    delete(store, tenant, "Observation", "d")
+    delete(store, tenant, ("Observation", "d"))
 
     assert ([], ["u"], ["u"], ["u"]) == (
         found(store, tenant, ("value-string", "before")),

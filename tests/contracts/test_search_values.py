@@ -42,8 +42,7 @@ def _filled(store: Indexed, tenant: str, seed: int) -> list[Resource]:
     gone = [{**each, "id": f"gone-{each['id']}"} for each in final[:20]]
     put(store, tenant, *(old if new else each for each, old, new in zip(final, former, updated, strict=True)), *gone)
     put(store, tenant, *(each for each, new in zip(final, updated, strict=True) if new))
-    for each in gone:
-        delete(store, tenant, each["resourceType"], each["id"])
+    delete(store, tenant, *((each["resourceType"], each["id"]) for each in gone))
     return [_at(each, 2 if new else 1) for each, new in zip(final, updated, strict=True)]
 
 
