@@ -177,7 +177,7 @@ def test_what_was_undone_decides_nothing(tmp_path: Path) -> None:
         ],
     )
 
-    assert [None, ValueError, Unavailable] == outcomes
+    assert [None, ValueError, TookTooLong] == outcomes
     assert {"a"} == stored(store)
     store.close()
 
