@@ -9,7 +9,7 @@ from flask import Blueprint, Response, request
 
 from fhir_blob.access import Principal, authorise
 from fhir_blob.access import Request as Asked
-from fhir_blob.api import binary, bundles, negotiation, requests
+from fhir_blob.api import binary, bundles, negotiation, operations, requests
 from fhir_blob.api.binary import Handler, Route
 from fhir_blob.api.limits import Admission
 from fhir_blob.api.requests import Preferences, Request
@@ -134,6 +134,7 @@ ROUTES: tuple[Route, ...] = (
         },
     ),
     ("/<type>/<id>/_history", {"GET": ("history-instance", _history)}),
+    *operations.ROUTES,
     ("/$reindex", {"POST": ("$reindex", _reindex)}),
     ("/$reindex-status/<id>", {"GET": ("$reindex", _reindex_status)}),
     ("/Patient/<id>/$everything", dict.fromkeys(("GET", "POST"), ("$everything", _everything))),

@@ -31,6 +31,20 @@ def give_up_object(transaction: Transaction, blob: Blob, *, not_before: int, end
         transaction.enqueue(erasing(blob, blob.object_key, not_before=not_before, ends=ends))
 
 
+def forget(transaction: Transaction, settings: Settings, blob: Blob, now: int) -> None:
+    """The row goes at once and for good, and what its keys name as soon as S3 lets it.
+
+    Whoever is writing to a key just now ends with its lease, so that key is erased then too. The caller has
+    locked the Binary.
+    """
+    give_up_object(transaction, blob, not_before=now)
+    if blob.state in UNFINISHED and blob.lease_until > now:
+        give_up_object(transaction, blob, not_before=blob.lease_until)
+    if blob.pending_key:
+        give_up_pending(transaction, settings, blob, now)
+    transaction.drop_blob(blob.id)
+
+
 def erasing(blob: Blob, key: str, *, not_before: int, ends: bool = False) -> Task:
     """`ends`: with this object the row's life is over."""
     payload = {"account": blob.account, "bucket": blob.bucket, "key": key} | ({"blob": blob.id} if ends else {})

@@ -23,8 +23,7 @@ from fhir_blob.fhir import media
 from fhir_blob.settings import Settings
 from fhir_blob.store import Blob, ResourceStore, Task, Transaction
 
-_LEASE = 900 * SECOND
-_BACKOFF = 5 * SECOND
+_LEASE, _BACKOFF = 900 * SECOND, 5 * SECOND
 
 Promote = Callable[[str, Transaction, Blob], Blob]
 
@@ -114,8 +113,7 @@ class Lifecycle:
         """
         now = self._clock()
         blob = blob.with_(object_key=_fresh_key(), lease_until=now + self._settings.upload_seconds * SECOND)
-        named = blob.with_(version=None)
-        self._store.write(tenant, lambda transaction: transaction.put_blob(named))
+        self._store.write(tenant, lambda transaction: transaction.put_blob(blob.with_(version=None)))
         digest = Digest()
         try:
             store = self._accounts.store(tenant, blob.account)
@@ -135,7 +133,9 @@ class Lifecycle:
 
         def work(transaction: Transaction) -> None:
             known = transaction.blob_by_id(blob.id)
-            if known is not None and known.state in UNFINISHED:
+            if known is None:  # it was taken away meanwhile: see erasure.forget
+                give_up_object(transaction, blob, not_before=self._clock())
+            elif known.state in UNFINISHED:
                 self.discard(transaction, known, now=self._clock())
 
         self._store.write(tenant, work)
@@ -256,7 +256,7 @@ class Lifecycle:
 
         def work(transaction: Transaction) -> tuple[Blob, bool]:
             transaction.lock_binary(blob.binary_id)
-            known = transaction.blob_by_id(blob.id) or blob
+            known = transaction.blob_by_id(blob.id) or blob.with_(state="deleted")
             if known.state not in UNFINISHED or known.lease_until > now:
                 return known, False
             give_up_object(transaction, known, not_before=now + _LEASE)
@@ -305,12 +305,12 @@ class Lifecycle:
         def work(transaction: Transaction) -> Blob:
             transaction.lock_binary(leased.binary_id)
             known = transaction.blob_by_id(leased.id)
-            if known is None or known.state not in UNFINISHED or known.object_key != leased.object_key:
+            known = known or leased.with_(state="deleted")
+            if known.state not in UNFINISHED or known.object_key != leased.object_key:
                 give_up_object(transaction, leased, not_before=now)
-                return known or leased.with_(state="deleted")
-            outcome = done
-            if done.state == "available" and done.version is None:
-                outcome = self._promoted(tenant, transaction, done)
+                return known
+            is_next = done.state == "available" and done.version is None
+            outcome = self._promoted(tenant, transaction, done) if is_next else done
             transaction.put_blob(outcome)
             give_up_pending(transaction, self._settings, leased, now)
             if outcome.state != "available":

@@ -24,9 +24,13 @@ FORMATS = ("json", "application/fhir+json", "xml", "application/fhir+xml")
 _DEFINITION = "https://fhir-blob.org/OperationDefinition/"
 _OPERATIONS = {
     "Binary": (("complete", f"{_DEFINITION}Binary-complete"), ("presigned-url", f"{_DEFINITION}Binary-presigned-url")),
-    "Patient": (("everything", "http://hl7.org/fhir/OperationDefinition/Patient-everything"),),
+    "Patient": (
+        ("everything", "http://hl7.org/fhir/OperationDefinition/Patient-everything"),
+        ("erase", f"{_DEFINITION}Patient-erase"),
+    ),
     "DocumentReference": (("docref", "http://hl7.org/fhir/us/core/OperationDefinition/docref"),),
 }
+_OPERATIONS_OF_ALL = (("expunge", f"{_DEFINITION}expunge"),)
 _SYSTEM_OPERATIONS = (("reindex", f"{_DEFINITION}reindex"),)
 # Beside the parameters that R4 defines by an expression: https://hl7.org/fhir/R4/search.html#all
 _FURTHER = (
@@ -86,9 +90,8 @@ def _resource(context: Context, type: str) -> dict[str, Any]:
         "searchRevInclude": list(_referring(definitions()).get(type, ())),
         "searchParam": [_search_parameter(each) for each in known.values() if each.type != "special"],
     }
-    if type in _OPERATIONS:
-        described["operation"] = [{"name": name, "definition": url} for name, url in _OPERATIONS[type]]
-    return described
+    operations = (*_OPERATIONS.get(type, ()), *_OPERATIONS_OF_ALL)
+    return described | {"operation": [{"name": name, "definition": url} for name, url in operations]}
 
 
 def _search_parameter(parameter: SearchParameter) -> dict[str, str]:

@@ -221,12 +221,22 @@ class Reader(Protocol):
     def referrers(self, binary_id: str) -> tuple[str, ...]:
         """'Type/id' of current resources that refer to the Binary, a hundred at most, in order."""
 
+    def naming(self, text: str, *, after: int) -> tuple[tuple[tuple[str, str, int], ...], int | None]:
+        """Which versions have the text in their body: (type, id, version), of one stretch of all that were written.
+
+        Of Binaries all versions, of other types those that are not current any more, which no index knows.
+        `after` is 0 at first, then what the last stretch gave: None at the end.
+        """
+
+    def waiting(self, kind: str, *, now: int) -> int:
+        """How many tasks of that kind are due, or being done."""
+
     def account(self, id: str) -> Account | None: ...
 
     def account_ids(self) -> tuple[str, ...]: ...
 
     def account_in_use(self, id: str) -> bool:
-        """Whether any blob that is not deleted names the account."""
+        """Whether any blob that is not deleted names the account, or any object that is yet to be erased."""
 
 
 class Transaction(Reader, Protocol):
@@ -242,8 +252,14 @@ class Transaction(Reader, Protocol):
         been faster raises Conflict.
         """
 
+    def purge(self, type: str, id: str, versions: Sequence[int]) -> int:
+        """Take versions away for good, never the current one; how many those were."""
+
     def put_blob(self, blob: Blob) -> None:
         """Insert, or replace the row of the same id."""
+
+    def drop_blob(self, id: str) -> None:
+        """The row goes, in whatever state: every key in it has to be in a task before."""
 
     def hold(self, name: str) -> None:
         """Whoever holds the same name waits until the transaction ends."""

@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, literal_column, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, literal_column, or_, select, update
 
 from fhir_blob.store import Account, Blob, BlobState, Task
 from fhir_blob.store.engine import Session, Statement
@@ -61,6 +61,7 @@ _IN_STATE = Statement(
 _PLACES = Statement(select(_b.tenant, _b.account, _b.bucket).distinct().order_by(_b.tenant, _b.account, _b.bucket))
 _ACCOUNT_IN_USE = Statement(_select(_b.account == _p("account"), _b.state != "deleted").limit(1))
 _INSERT = Statement(insert(blob).values(tenant=_p("tenant"), **{name: _p(name) for name in _NAMES}))
+_DROP = Statement(delete(blob).where(_b.tenant == _p("of_tenant"), _b.id == _p("of_id")))
 _UPDATE = Statement(
     update(blob)
     .where(_b.tenant == _p("of_tenant"), _b.id == _p("of_id"))
@@ -90,6 +91,14 @@ _ENQUEUE = Statement(
         attempts=0,
         error="",
     )
+)
+_WAITING = Statement(
+    select(func.count())
+    .select_from(outbox)
+    .where(_o.tenant == _p("tenant"), _o.kind == _p("kind"), _o.not_before <= _p("now"))
+)
+_ACCOUNT_IN_TASK = Statement(
+    select(_o.task).where(_o.tenant == _p("tenant"), _o.kind == "erase", _o.payload.like(_p("named"))).limit(1)
 )
 _FINISH = Statement(delete(outbox).where(_o.task == _p("of_task")))
 _POSTPONE = Statement(
@@ -192,6 +201,10 @@ def put(session: Session, tenant: str, row: Blob) -> None:
         session.run(_INSERT, given)
 
 
+def drop(session: Session, tenant: str, id: str) -> None:
+    session.run(_DROP, {"of_tenant": tenant, "of_id": id})
+
+
 def referrers(session: Session, tenant: str, binary_id: str) -> tuple[str, ...]:
     rows = session.run(_REFERRERS, {"tenant": tenant, "binary_id": binary_id}).fetchall()
     return tuple(f"{type}/{id}" for type, id in rows)
@@ -209,6 +222,11 @@ def refer(session: Session, tenant: str, type: str, id: str, version: int, binar
 def enqueue(session: Session, tenant: str, task: Task) -> None:
     given = {"tenant": tenant, "kind": task.kind, "payload": task.payload, "not_before": task.not_before}
     session.run(_ENQUEUE, given)
+
+
+def waiting(session: Session, tenant: str, kind: str, now: int) -> int:
+    row = session.run(_WAITING, {"tenant": tenant, "kind": kind, "now": now}).fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def any_due(session: Session, kinds: Sequence[str], now: int) -> bool:
@@ -269,7 +287,8 @@ def account_ids(session: Session, tenant: str) -> tuple[str, ...]:
 
 
 def account_in_use(session: Session, tenant: str, id: str) -> bool:
-    return session.run(_ACCOUNT_IN_USE, {"tenant": tenant, "account": id}).fetchone() is not None
+    given = {"tenant": tenant, "account": id, "named": f'%"account": "{id}"%'}
+    return any(session.run(each, given).fetchone() is not None for each in (_ACCOUNT_IN_USE, _ACCOUNT_IN_TASK))
 
 
 def put_account(session: Session, tenant: str, row: Account) -> None:

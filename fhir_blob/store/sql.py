@@ -24,6 +24,7 @@ from fhir_blob.store import (
     Version,
     blob_rows,
     index_tasks,
+    purging,
     versions,
 )
 from fhir_blob.store.engine import PostgresqlDatabase, Retry, Session, SqliteDatabase, connect
@@ -160,6 +161,12 @@ class SqlTransaction:
     def referrers(self, binary_id: str) -> tuple[str, ...]:
         return blob_rows.referrers(self._session, self.tenant, binary_id)
 
+    def naming(self, text: str, *, after: int) -> tuple[tuple[tuple[str, str, int], ...], int | None]:
+        return purging.naming(self._session, self.tenant, text, after)
+
+    def waiting(self, kind: str, *, now: int) -> int:
+        return blob_rows.waiting(self._session, self.tenant, kind, now)
+
     def account(self, id: str) -> Account | None:
         return blob_rows.account_by_id(self._session, self.tenant, id)
 
@@ -181,8 +188,14 @@ class SqlTransaction:
     def reindex(self, state: State, entries: IndexEntries) -> bool:
         return versions.reindex(self._session, state, entries)
 
+    def purge(self, type: str, id: str, versions: Sequence[int]) -> int:
+        return purging.purge(self._session, self.tenant, type, id, versions)
+
     def put_blob(self, blob: Blob) -> None:
         blob_rows.put(self._session, self.tenant, blob)
+
+    def drop_blob(self, id: str) -> None:
+        blob_rows.drop(self._session, self.tenant, id)
 
     def hold(self, name: str) -> None:
         """On PostgreSQL by an advisory lock, which holds also where no row is there yet. SQLite has one writer."""

@@ -34,6 +34,8 @@ OPERATIONS = {
     "presigned-url": ("GET", "Binary/{binary}/$presigned-url", 200),
     "everything": ("GET", "Patient/{id}/$everything", 200),
     "docref": ("GET", "DocumentReference/$docref?patient={id}", 200),
+    "expunge": ("POST", "Patient/{id}/$expunge?expungePreviousVersions=true", 200),
+    "erase": ("POST", "Patient/{id}/$erase", 200),
     "reindex": ("POST", "$reindex?type=Basic", 202),
 }
 # An owner of each compartment, and one that has none.

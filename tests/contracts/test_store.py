@@ -324,3 +324,35 @@ def test_pages_of_history_under_since_and_at(store: SqlStore) -> None:
     assert [2] == pages(at=(20, 30))
     assert [] == pages(at=(0, 10))
     assert [5, 4, 3] == pages(since=30, at=(30, 51))
+
+
+def test_purged_versions(store: SqlStore) -> None:
+    """What is purged is in no history any more; the current version is never purged, nor what another tenant has."""
+    for tenant in ("t", "u"):
+        put(store, patient("a"), tenant=tenant)
+        put(store, patient("a", 2), 1, tenant=tenant)
+        put(store, patient("a", 3), 2, tenant=tenant)
+
+    purged = store.write("t", lambda transaction: transaction.purge("Patient", "a", [1, 2, 3, 9]))
+
+    with store.read("t") as reader, store.read("u") as other:
+        assert (2, [3]) == (purged, [each.version for each in reader.history("Patient", "a", count=9).versions])
+        assert (3, None) == (getattr(reader.current("Patient", "a"), "version", 0), reader.version("Patient", "a", 2))
+        assert 3 == other.history("Patient", "a", count=9).total
+
+
+def test_versions_that_name_a_text(store: SqlStore) -> None:
+    """Found in versions that are not current any more, and in Binaries; byte for byte, of one tenant."""
+    put(store, Version("Task", "a", 1, 1, "POST", b'{"of":"Patient/\xc3\xa9%1"}'))
+    put(store, Version("Task", "a", 2, 1, "PUT", b'{"of":"Patient/\xc3\xa9%1"}'), 1)
+    put(store, Version("Task", "b", 1, 1, "POST", b'{"of":"Patient/\xc3\xa9x1"}'))
+    put(store, Version("Task", "b", 2, 1, "DELETE", b""), 1)
+    put(store, Version("Binary", "c", 1, 1, "POST", b'{"of":"Patient/\xc3\xa9%1"}'))
+    put(store, Version("Binary", "c", 1, 1, "POST", b'{"of":"Patient/\xc3\xa9%1"}'), tenant="u")
+
+    with store.read("t") as reader:
+        found = reader.naming("Patient/é%1", after=0)
+        rest = reader.naming("Patient/é%1", after=5)
+
+    assert ((("Task", "a", 1), ("Binary", "c", 1)), None) == found
+    assert ((), None) == rest

@@ -262,3 +262,23 @@ def test_accounts_belong_to_their_tenant(store: SqlStore) -> None:
     assert not store.write("two", lambda it: it.delete_account("mine"))
     with store.read("one") as reader:
         assert (("mine",), False) == (reader.account_ids(), reader.account_in_use("mine"))
+
+
+def test_a_dropped_blob(store: SqlStore) -> None:
+    """The row of that tenant is gone; its account is in use while an object of it is yet to be erased."""
+    row = PENDING.with_(account="mine")
+    put_blobs(store, [row])
+    put_blobs(store, [row], "u")
+    store.write("t", partial(put_account, Account("mine", 1, 0, "{}", b"")))
+    task = Task("erase", '{"account": "mine", "bucket": "b", "key": "pending/1"}', 10)
+
+    store.write("t", lambda transaction: (transaction.drop_blob("b1"), transaction.enqueue(task)))
+
+    with store.read("t") as reader, store.read("u") as other:
+        assert ((), (row,)) == (reader.blobs_of("bin"), other.blobs_of("bin"))
+        assert (True, False) == (reader.account_in_use("mine"), reader.account_in_use("min"))
+        assert (0, 1) == (reader.waiting("erase", now=9), reader.waiting("erase", now=10))
+    for each in store.claim(("erase",), now=10, lease=10, limit=9):
+        store.finish(each)
+    with store.read("t") as reader:
+        assert (False, 0) == (reader.account_in_use("mine"), reader.waiting("erase", now=10))
