@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fhir_blob.api import requests
-from fhir_blob.api.binary import Route
+from fhir_blob.api.binary import Handler, Route
 from fhir_blob.api.requests import Request
 from fhir_blob.interactions import Answer, Context
+from fhir_blob.operations import meta
 from fhir_blob.operations.erase import erase
 from fhir_blob.operations.expunge import expunge
 from fhir_blob.operations.parameters import Parameters, parameters
@@ -30,6 +31,23 @@ def _document(request: Request, context: Context) -> Any:
     return requests.fhir_body(request, context.services)
 
 
+def _meta(request: Request, context: Context, at: dict[str, str]) -> Answer:
+    _given(request, context).only()
+    if "id" in at:
+        return meta.of_one(context, at["type"], at["id"], at.get("version"))
+    return meta.of_all(context, at.get("type"))
+
+
+def _meta_add(request: Request, context: Context, at: dict[str, str]) -> Answer:
+    given, match = _given(request, context), requests.if_match(request)
+    return meta.add(context, at["type"], at["id"], given, if_match=match)
+
+
+def _meta_delete(request: Request, context: Context, at: dict[str, str]) -> Answer:
+    given, match = _given(request, context), requests.if_match(request)
+    return meta.delete(context, at["type"], at["id"], given, if_match=match)
+
+
 def _expunge(request: Request, context: Context, at: dict[str, str]) -> Answer:
     return expunge(context, at["type"], at["id"], _given(request, context))
 
@@ -39,7 +57,14 @@ def _erase(request: Request, context: Context, at: dict[str, str]) -> Answer:
     return erase(context, at["id"])
 
 
+_META: dict[str, tuple[str, Handler]] = dict.fromkeys(("GET", "POST"), ("$meta", _meta))
 ROUTES: tuple[Route, ...] = (
+    ("/$meta", _META),
+    ("/<type>/$meta", _META),
+    ("/<type>/<id>/$meta", _META),
+    ("/<type>/<id>/_history/<version>/$meta", _META),
+    ("/<type>/<id>/$meta-add", {"POST": ("$meta-add", _meta_add)}),
+    ("/<type>/<id>/$meta-delete", {"POST": ("$meta-delete", _meta_delete)}),
     ("/<type>/<id>/$expunge", {"POST": ("$expunge", _expunge)}),
     ("/Patient/<id>/$erase", {"POST": ("$erase", _erase)}),
 )

@@ -30,8 +30,14 @@ _OPERATIONS = {
     ),
     "DocumentReference": (("docref", "http://hl7.org/fhir/us/core/OperationDefinition/docref"),),
 }
-_OPERATIONS_OF_ALL = (("expunge", f"{_DEFINITION}expunge"),)
-_SYSTEM_OPERATIONS = (("reindex", f"{_DEFINITION}reindex"),)
+_R4 = "http://hl7.org/fhir/OperationDefinition/"
+_OPERATIONS_OF_ALL = (
+    ("meta", f"{_R4}Resource-meta"),
+    ("meta-add", f"{_R4}Resource-meta-add"),
+    ("meta-delete", f"{_R4}Resource-meta-delete"),
+    ("expunge", f"{_DEFINITION}expunge"),
+)
+_SYSTEM_OPERATIONS = (("reindex", f"{_DEFINITION}reindex"), ("meta", f"{_R4}Resource-meta"))
 # Beside the parameters that R4 defines by an expression: https://hl7.org/fhir/R4/search.html#all
 _FURTHER = (
     {"name": "_text", "definition": "http://hl7.org/fhir/SearchParameter/DomainResource-text", "type": "string"},

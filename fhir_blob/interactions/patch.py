@@ -9,13 +9,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from fhir_blob.access import Request as Asked
 from fhir_blob.access import authorise
 from fhir_blob.errors import BadRequest, Conflict, NotFound, PreconditionFailed, Unprocessable
 from fhir_blob.fhir import codec
-from fhir_blob.fhir.patch import Patch
 from fhir_blob.interactions import Answer, Context, binary, conditional, incoming, integrity, read
 from fhir_blob.interactions.conditional import Criteria, Moved
 from fhir_blob.interactions.update import Written
@@ -24,7 +23,13 @@ from fhir_blob.store import Transaction, Version
 _TRIES = 20
 
 
-def patch(context: Context, type: str, id: str, change: Patch, *, if_match: int | None = None) -> Answer:
+class Change(Protocol):
+    """What makes another resource of one: fhir.patch.Patch does."""
+
+    def apply(self, resource: Any) -> Any: ...
+
+
+def patch(context: Context, type: str, id: str, change: Change, *, if_match: int | None = None) -> Answer:
     """200 with the next version. NotFound, Gone, PreconditionFailed, or what the patch is refused for."""
 
     def prior() -> Version:
@@ -35,7 +40,7 @@ def patch(context: Context, type: str, id: str, change: Patch, *, if_match: int 
 
 
 def conditional_patch(
-    context: Context, type: str, criteria: Criteria, change: Patch, *, if_match: int | None = None
+    context: Context, type: str, criteria: Criteria, change: Change, *, if_match: int | None = None
 ) -> Answer:
     """The same of the one match. NotFound where there is none."""
 
@@ -52,7 +57,7 @@ def conditional_patch(
     return _tried(lambda: _patch(context, prior(), change, if_match, criteria))
 
 
-def patched(context: Context, prior: Version, change: Patch) -> dict[str, Any]:
+def patched(context: Context, prior: Version, change: Change) -> dict[str, Any]:
     """The valid resource that the patch makes of that version; Invalid with every problem."""
     type, id = prior.type, prior.id
     resource = change.apply(codec.parse(prior.body))
@@ -76,7 +81,7 @@ def _tried(once: Callable[[], Answer]) -> Answer:
     raise Conflict("Other writers have been faster, again and again.")
 
 
-def _patch(context: Context, prior: Version, change: Patch, if_match: int | None, criteria: Criteria | None) -> Answer:
+def _patch(context: Context, prior: Version, change: Change, if_match: int | None, criteria: Criteria | None) -> Answer:
     if if_match is not None and prior.version != if_match:
         raise _other_version(prior, if_match)
     resource = patched(context, prior, change)
