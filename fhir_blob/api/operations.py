@@ -12,6 +12,7 @@ from fhir_blob.operations import meta
 from fhir_blob.operations.erase import erase
 from fhir_blob.operations.expunge import expunge
 from fhir_blob.operations.parameters import Parameters, parameters
+from fhir_blob.operations.validate import asked, validate
 
 # Parameters of every request: https://hl7.org/fhir/R4/http.html#parameters
 _GENERAL = {"_format", "_pretty", "_summary", "_elements", "_attachments"}
@@ -48,6 +49,23 @@ def _meta_delete(request: Request, context: Context, at: dict[str, str]) -> Answ
     return meta.delete(context, at["type"], at["id"], given, if_match=match)
 
 
+def _validate(request: Request, context: Context, at: dict[str, str]) -> Answer:
+    """The body is the resource itself, or a Parameters resource with it in it."""
+    document, type = _document(request, context), at["type"]
+    if isinstance(document, dict) and _is_itself(document, type):
+        document = {"resourceType": "Parameters", "parameter": [{"name": "resource", "resource": document}]}
+    query = [(name, value) for name, value in request.query if name not in _GENERAL]
+    return validate(context, asked(type, at.get("id"), parameters(document, query)))
+
+
+def _is_itself(document: dict[str, Any], type: str) -> bool:
+    if document.get("resourceType") != "Parameters":
+        return True
+    given = document.get("parameter")
+    names = [each.get("name") for each in given if isinstance(each, dict)] if isinstance(given, list) else []
+    return type == "Parameters" and "resource" not in names
+
+
 def _expunge(request: Request, context: Context, at: dict[str, str]) -> Answer:
     return expunge(context, at["type"], at["id"], _given(request, context))
 
@@ -58,6 +76,7 @@ def _erase(request: Request, context: Context, at: dict[str, str]) -> Answer:
 
 
 _META: dict[str, tuple[str, Handler]] = dict.fromkeys(("GET", "POST"), ("$meta", _meta))
+_VALIDATE: dict[str, tuple[str, Handler]] = dict.fromkeys(("GET", "POST"), ("$validate", _validate))
 ROUTES: tuple[Route, ...] = (
     ("/$meta", _META),
     ("/<type>/$meta", _META),
@@ -65,6 +84,8 @@ ROUTES: tuple[Route, ...] = (
     ("/<type>/<id>/_history/<version>/$meta", _META),
     ("/<type>/<id>/$meta-add", {"POST": ("$meta-add", _meta_add)}),
     ("/<type>/<id>/$meta-delete", {"POST": ("$meta-delete", _meta_delete)}),
+    ("/<type>/$validate", _VALIDATE),
+    ("/<type>/<id>/$validate", _VALIDATE),
     ("/<type>/<id>/$expunge", {"POST": ("$expunge", _expunge)}),
     ("/Patient/<id>/$erase", {"POST": ("$erase", _erase)}),
 )

@@ -32,6 +32,7 @@ _OPERATIONS = {
 }
 _R4 = "http://hl7.org/fhir/OperationDefinition/"
 _OPERATIONS_OF_ALL = (
+    ("validate", f"{_R4}Resource-validate"),
     ("meta", f"{_R4}Resource-meta"),
     ("meta-add", f"{_R4}Resource-meta-add"),
     ("meta-delete", f"{_R4}Resource-meta-delete"),

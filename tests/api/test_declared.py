@@ -34,6 +34,7 @@ OPERATIONS = {
     "presigned-url": ("GET", "Binary/{binary}/$presigned-url", 200),
     "everything": ("GET", "Patient/{id}/$everything", 200),
     "docref": ("GET", "DocumentReference/$docref?patient={id}", 200),
+    "validate": ("GET", "Patient/{id}/$validate", 200),
     "meta": ("GET", "Patient/{id}/$meta", 200),
     "meta-add": ("POST", "Patient/{id}/$meta-add", 400),  # there, but not without a meta
     "meta-delete": ("POST", "Patient/{id}/$meta-delete", 400),

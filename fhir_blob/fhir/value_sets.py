@@ -1,0 +1,80 @@
+"""The codes of a ValueSet, where they can be listed: https://hl7.org/fhir/R4/valueset.html"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from fhir_blob.fhir.definitions import definitions
+
+# (system, code); system None where only the codes are known.
+Codes = frozenset[tuple[str | None, str]]
+# The conformance resource of that type and canonical URL; None where it is not known.
+Find = Callable[[str, str], Mapping[str, Any] | None]
+_DEEPEST = 8
+
+
+def codes(url: str, find: Find, depth: int = 0) -> Codes | None:
+    """None where the ValueSet is unknown, or takes a terminology server: filters, systems that are not here."""
+    bare = url.partition("|")[0]
+    known = definitions().codes(bare)
+    if known:
+        return frozenset((None, code) for code in known)
+    value_set = find("ValueSet", url)
+    if value_set is None or depth > _DEEPEST:
+        return None
+    if "expansion" in value_set:
+        return frozenset(_expanded(value_set["expansion"].get("contains", ())))
+    compose = value_set.get("compose", {})
+    included = [_included(each, find, depth) for each in compose.get("include", ())]
+    excluded = [_included(each, find, depth) for each in compose.get("exclude", ())]
+    if not included or any(each is None for each in (*included, *excluded)):
+        return None
+    return _union(included) - _union(excluded)
+
+
+def holds(found: Codes, system: str | None, code: str) -> bool:
+    """Whether the code is among them; without a system wherever it comes from."""
+    if (None, code) in found or (system is not None and (system, code) in found):
+        return True
+    return system is None and any(code == each for _, each in found)
+
+
+def _union(parts: list[Codes | None]) -> Codes:
+    return frozenset(each for part in parts if part is not None for each in part)
+
+
+def _expanded(contains: Any) -> Iterator[tuple[str | None, str]]:
+    for each in contains:
+        if "code" in each and not each.get("abstract"):
+            yield each.get("system"), each["code"]
+        yield from _expanded(each.get("contains", ()))
+
+
+def _included(include: Mapping[str, Any], find: Find, depth: int) -> Codes | None:
+    """A system, and value sets, all of which have to have the code."""
+    if "filter" in include:
+        return None
+    parts: list[Codes | None] = [codes(url, find, depth + 1) for url in include.get("valueSet", ())]
+    if "system" in include:
+        parts.append(_of_system(include, find))
+    if not parts or any(part is None for part in parts):
+        return None
+    first, *others = [part for part in parts if part is not None]
+    return frozenset(each for each in first if all(holds(other, *each) for other in others))
+
+
+def _of_system(include: Mapping[str, Any], find: Find) -> Codes | None:
+    system = include["system"]
+    if "concept" in include:
+        return frozenset((system, each["code"]) for each in include["concept"])
+    code_system = find("CodeSystem", system)
+    if code_system is None or code_system.get("content") != "complete":
+        return None
+    return frozenset((system, code) for code in _concepts(code_system.get("concept", ())))
+
+
+def _concepts(concepts: Any) -> Iterator[str]:
+    for each in concepts:
+        yield each["code"]
+        yield from _concepts(each.get("concept", ()))

@@ -1,0 +1,161 @@
+"""`$validate`: https://hl7.org/fhir/R4/resource-operation-validate.html"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from fhir_blob.errors import BadParameter, FhirError, Issue
+from fhir_blob.fhir import codec, outcome, profile_validation, profiles
+from fhir_blob.fhir.references import LocalReference
+from fhir_blob.fhir.validation import validate as problems
+from fhir_blob.fhir.value_sets import Find
+from fhir_blob.interactions import Answer, Context, binary, incoming, integrity, read
+from fhir_blob.interactions.delete import delete_in
+from fhir_blob.interactions.search import parsed
+from fhir_blob.operations.parameters import Parameters
+from fhir_blob.search import added
+from fhir_blob.store import Transaction
+
+MODES = ("create", "update", "delete", "profile")
+_ALL_OK = Issue("information", "informational", "All OK.")
+_SEVERITIES = ("fatal", "error", "warning", "information")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Of a type, or an instance with `id`; `resource` None means the one that is stored."""
+
+    type: str
+    id: str | None
+    resource: Any
+    mode: str
+    profile: str
+
+
+def asked(type: str, id: str | None, given: Parameters) -> Asked:
+    """BadParameter for what does not go together."""
+    given.only("resource", "mode", "profile")
+    resource, mode, profile = given.one("resource"), given.text("mode"), given.text("profile")
+    if mode and mode not in MODES:
+        raise BadParameter(f"mode takes one of {', '.join(MODES)}, not {mode[:60]!r}.")
+    if mode == "profile" and not profile:
+        raise BadParameter("mode=profile takes a parameter 'profile' beside it.")
+    if id is None and (resource is None or mode == "delete"):
+        raise BadParameter(f"{type}/$validate takes a resource, and no mode=delete; {type}/<id>/$validate does.")
+    return Asked(type, id, resource, mode, profile)
+
+
+def validate(context: Context, asked: Asked) -> Answer:
+    """200 with every problem, errors first; the request itself has not failed. NotFound for an unknown id."""
+    stored = None
+    if asked.id is not None and (asked.resource is None or asked.mode == "delete"):
+        with context.services.store.read(context.tenant) as reader:
+            stored = codec.parse(read.current(reader, asked.type, asked.id).body)
+    if asked.mode == "delete":
+        issues = list(_of_deletion(context, asked))
+    else:
+        issues = list(_of_resource(context, asked, stored if asked.resource is None else asked.resource))
+    ordered = sorted(issues, key=lambda each: _SEVERITIES.index(each.severity))
+    return Answer(200, outcome.outcome(ordered or [_ALL_OK]))
+
+
+def _of_resource(context: Context, asked: Asked, resource: Any) -> Iterator[Issue]:
+    found = list(_by_type(context, asked.type, resource))
+    yield from found
+    yield from _by_mode(context, asked, resource)
+    if any(each.severity == "error" for each in found):
+        return  # a profile says something of what is valid as its type
+    known = {(each.code, each.expression) for each in found}
+    find = finder(context)
+    by_profile = profile_validation.check(resource, asked.profile, find) if asked.profile else []
+    for issue in dict.fromkeys([*by_profile, *profile_validation.check_own(resource, find)]):
+        if (issue.code, issue.expression) not in known:
+            yield issue
+    if context.services.settings.integrity != "off":
+        written = (_Referring(incoming.references_of(context, resource)),)
+        yield from _undone(context, lambda transaction: integrity.check(context, transaction, written))
+
+
+def _by_type(context: Context, type: str, resource: Any) -> Iterator[Issue]:
+    """As a create or an update is checked."""
+    if not isinstance(resource, dict) or resource.get("resourceType") != type:
+        given = str(resource.get("resourceType"))[:60] if isinstance(resource, dict) else "no object"
+        yield Issue("error", "invalid", f"The resource is not a {type}: its resourceType is {given!r}.", "resourceType")
+        return
+    try:
+        if type == "Binary":
+            binary.checked(context, resource)
+        issues = problems(resource, lenient=context.services.settings.validation == "lenient")
+        yield from issues
+        if type == "SearchParameter" and not issues:
+            added.check(resource)
+    except FhirError as error:
+        yield from error.issues
+
+
+def _by_mode(context: Context, asked: Asked, resource: Any) -> Iterator[Issue]:
+    id = resource.get("id") if isinstance(resource, dict) else None
+    if asked.mode == "update" and not isinstance(id, str):
+        yield Issue("error", "required", "An update takes a resource with an id.", "id")
+    elif asked.id is not None and asked.mode != "create" and asked.resource is not None and id != asked.id:
+        yield Issue("error", "invalid", f"The resource's id is {str(id)[:80]!r}, but the URL's is {asked.id!r}.", "id")
+    elif asked.mode == "update" and not context.services.settings.update_create:
+        with context.services.store.read(context.tenant) as reader:
+            if reader.current(asked.type, str(id)) is None:
+                told = f"{asked.type}/{str(id)[:80]} is not there, and this server lets no client choose an id."
+                yield Issue("error", "not-supported", told, "id")
+
+
+def _of_deletion(context: Context, asked: Asked) -> Iterator[Issue]:
+    """The deletion is done, and undone."""
+    now, id = context.services.clock(), str(asked.id)
+
+    def work(transaction: Transaction) -> tuple[Issue, ...]:
+        delete_in(context, transaction, asked.type, id, now=now)
+        return integrity.check(context, transaction, deleted=((asked.type, id),))
+
+    return _undone(context, work)
+
+
+class _Undone(Exception):
+    """Rolls back what was only tried."""
+
+    def __init__(self, issues: tuple[Issue, ...]) -> None:
+        self.issues = issues
+
+
+def _undone(context: Context, work: Callable[[Transaction], tuple[Issue, ...]]) -> Iterator[Issue]:
+    """What the transaction tells; nothing of it stays."""
+
+    def tried(transaction: Transaction) -> None:
+        raise _Undone(work(transaction))
+
+    try:
+        context.services.store.write(context.tenant, tried)
+    except (_Undone, FhirError) as ended:
+        yield from ended.issues
+
+
+@dataclass(frozen=True, slots=True)
+class _Referring:
+    references: tuple[LocalReference, ...]
+
+
+def finder(context: Context) -> Find:
+    """Conformance resources by canonical URL, from the store and the server's own; of several the given version."""
+
+    @lru_cache(None)
+    def find(type: str, url: str) -> Mapping[str, Any] | None:
+        bare, _, version = url.partition("|")
+        query = parsed(context, type, [("url", bare.replace("\\", "\\\\").replace(",", "\\,")), ("_count", "20")])
+        with context.services.store.read(context.tenant) as reader:
+            matches = context.services.rows.search(reader, query).matches
+        stored = [codec.parse(each.body) for each in sorted(matches, key=lambda each: -each.last_updated)]
+        own = [each for each in profiles.resources() if each["resourceType"] == type and each["url"] == bare]
+        given = (each for each in (*stored, *own) if not version or each.get("version") == version)
+        return next(given, None)
+
+    return find

@@ -1,0 +1,214 @@
+"""$validate over HTTP: https://hl7.org/fhir/R4/resource-operation-validate.html"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import requests
+
+from tests.client import Client
+from tests.services.server import Server, StartServer
+
+TIDY = "http://example.org/StructureDefinition/validated"
+PROFILE = {
+    "resourceType": "StructureDefinition",
+    "id": "validated",
+    "url": TIDY,
+    "version": "2",
+    "name": "Validated",
+    "status": "active",
+    "kind": "resource",
+    "abstract": False,
+    "type": "Patient",
+    "baseDefinition": "http://hl7.org/fhir/StructureDefinition/Patient",
+    "derivation": "constraint",
+    "differential": {
+        "element": [
+            {"id": "Patient", "path": "Patient"},
+            {"id": "Patient.name", "path": "Patient.name", "min": 1},
+            {
+                "id": "Patient.maritalStatus",
+                "path": "Patient.maritalStatus",
+                "binding": {"strength": "required", "valueSet": "http://example.org/ValueSet/validated"},
+            },
+        ]
+    },
+}
+CODE_SYSTEM = {
+    "resourceType": "CodeSystem",
+    "id": "validated",
+    "url": "urn:validated",
+    "status": "active",
+    "content": "complete",
+    "concept": [{"code": "1", "concept": [{"code": "1a"}]}],
+}
+VALUE_SET = {
+    "resourceType": "ValueSet",
+    "id": "validated",
+    "url": "http://example.org/ValueSet/validated",
+    "status": "active",
+    "compose": {
+        "include": [{"system": "urn:validated"}],
+        "exclude": [{"system": "urn:validated", "concept": [{"code": "1"}]}],
+    },
+}
+OK = [("information", "informational", None)]
+NAME = [{"family": "a"}]
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Client:
+    client = Client(server.base)
+    for each in (PROFILE, CODE_SYSTEM, VALUE_SET):
+        client.update(each)
+    return client
+
+
+def patient(**more: Any) -> dict[str, Any]:
+    return {"resourceType": "Patient", **more}
+
+
+def parameters(resource: dict[str, Any] | None = None, **texts: str) -> dict[str, Any]:
+    given: list[dict[str, Any]] = [] if resource is None else [{"name": "resource", "resource": resource}]
+    for name, text in texts.items():
+        given.append({"name": name, "valueUri" if name == "profile" else "valueCode": text})
+    return {"resourceType": "Parameters", "parameter": given}
+
+
+def told(response: requests.Response) -> list[tuple[str, str, str | None]]:
+    assert 200 == response.status_code, response.text
+    outcome = response.json()
+    assert "OperationOutcome" == outcome["resourceType"]
+    return [(each["severity"], each["code"], each.get("expression", [None])[0]) for each in outcome["issue"]]
+
+
+def test_ok(client: Client) -> None:
+    """Without an issue it says so, of a resource and of Parameters, in JSON and in XML; nothing is stored."""
+    before = client.fhir("Patient/_history?_count=1")["total"]
+    xml = '<Patient xmlns="http://hl7.org/fhir"><active value="true"/></Patient>'
+
+    assert OK == told(client("POST", "Patient/$validate", json=patient(active=True)))
+    assert OK == told(client("POST", "Patient/$validate", json=parameters(patient(active=True), mode="create")))
+    assert OK == told(client("POST", "Parameters/$validate", json={"resourceType": "Parameters"}))
+    assert OK == told(
+        client(
+            "POST",
+            "Patient/$validate",
+            data=xml,
+            headers={"Content-Type": "application/fhir+xml", "Accept": "application/fhir+json"},
+        )
+    )
+    assert before == client.fhir("Patient/_history?_count=1")["total"]
+
+
+def test_every_issue(client: Client) -> None:
+    """All problems are listed, the request itself has not failed."""
+    wrong = patient(gender="x", birthDate="yesterday", shoe=43)
+
+    found = told(client("POST", "Patient/$validate", json=wrong))
+
+    assert {
+        ("error", "code-invalid", "Patient.gender"),
+        ("error", "value", "Patient.birthDate"),
+        ("error", "structure", "Patient.shoe"),
+    } == set(found)
+    assert [("error", "invalid", "resourceType")] == told(client("POST", "Basic/$validate", json=patient()))
+
+
+def test_profile(client: Client) -> None:
+    """A profile in the store, by the parameter, with its version or not, and by what the resource says of itself."""
+    missing, path = [("error", "required", "Patient.name")], f"Patient/$validate?profile={TIDY}"
+    own = patient(meta={"profile": [TIDY]})
+
+    assert missing == told(client("POST", path, json=patient(active=True)))
+    assert missing == told(client("POST", f"{path}|2", json=patient(active=True)))
+    assert missing == told(client("POST", "Patient/$validate", json=own))
+    assert missing == told(client("POST", "Patient/$validate", json=parameters(own, profile=TIDY)))
+    assert OK == told(client("POST", path, json=patient(name=NAME)))
+
+
+def test_unknown_profile(client: Client) -> None:
+    """One that is asked for is an error, one that the resource names a warning."""
+    path = "Patient/$validate"
+
+    assert [("error", "not-found", "Patient")] == told(
+        client("POST", f"{path}?profile={TIDY}|1", json=patient(name=NAME))
+    )
+    assert [("warning", "not-found", "Patient")] == told(
+        client("POST", path, json=patient(meta={"profile": ["http://example.org/none"]}))
+    )
+
+
+def test_value_set(client: Client) -> None:
+    """A required binding to a ValueSet in the store, whose CodeSystem is there too."""
+    codes = {
+        code: told(
+            client(
+                "POST",
+                f"Patient/$validate?profile={TIDY}",
+                json=patient(name=NAME, maritalStatus={"coding": [{"system": "urn:validated", "code": code}]}),
+            )
+        )
+        for code in ("1", "1a", "2")
+    }
+
+    wrong = [("error", "code-invalid", "Patient.maritalStatus")]
+    assert {"1": wrong, "1a": OK, "2": wrong} == codes
+
+
+def test_instance(client: Client) -> None:
+    """What is stored is validated where no resource is given; a given one has to be of that id."""
+    id = client.create(patient(active=True))["id"]
+
+    assert OK == told(client.get(f"Patient/{id}/$validate"))
+    assert [("error", "required", "Patient.name")] == told(
+        client("POST", f"Patient/{id}/$validate", json=parameters(mode="profile", profile=TIDY))
+    )
+    assert [("error", "invalid", "id")] == told(client("POST", f"Patient/{id}/$validate", json=patient(id="else")))
+    assert [("error", "required", "id")] == told(
+        client("POST", "Patient/$validate?mode=update", json=patient(active=True))
+    )
+
+
+def test_deletion(client: Client) -> None:
+    """It tells whether the deletion would be done, and does not do it."""
+    binary = client.uploaded(b"letter")
+    attachment = {"contentType": "application/pdf", "url": f"Binary/{binary}"}
+    id = client.create(patient(photo=[attachment]))["id"]
+
+    found = [told(client("POST", f"{path}/$validate?mode=delete")) for path in (f"Binary/{binary}", f"Patient/{id}")]
+
+    assert [[("error", "conflict", None)], OK] == found
+    assert [200, 200] == [client.get(path).status_code for path in (f"Binary/{binary}", f"Patient/{id}")]
+
+
+def test_integrity(start_server: StartServer) -> None:
+    """Where references have to lead somewhere, one that does not is told."""
+    client = Client(start_server(integrity="enforce").base)
+    organization = {"reference": "Organization/none"}
+
+    found = told(client("POST", "Patient/$validate", json=patient(managingOrganization=organization)))
+
+    assert [("error", "not-found", "Patient.managingOrganization.reference")] == found
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("Patient/$validate", None, 400),
+        ("Patient/$validate?mode=delete", None, 400),
+        ("Patient/$validate?mode=guess", patient(active=True), 400),
+        ("Patient/$validate?mode=profile", patient(active=True), 400),
+        ("Patient/$validate?colour=red", patient(active=True), 400),
+        ("Patient/$validate", "{", 400),
+        ("Patient/nobody/$validate", None, 404),
+        ("Patience/$validate", patient(active=True), 404),
+    ],
+)
+def test_refused(client: Client, path: str, body: Any, status: int) -> None:
+    """What cannot be validated at all is refused."""
+    given = {"data": body, "headers": {"Content-Type": "application/json"}} if isinstance(body, str) else {"json": body}
+    refused = client("POST", path, **({} if body is None else given))
+
+    assert (status, "OperationOutcome") == (refused.status_code, refused.json()["resourceType"])
