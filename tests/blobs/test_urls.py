@@ -22,7 +22,7 @@ BODY, OTHER = b"the bytes of a photo", b"quite other bytes"
 
 
 def test_presigned_download(world: World) -> None:
-    """The GET URL gives the bytes; what could run a script is answered as an attachment, by its name; a browser may keep it."""
+    """The GET URL gives the bytes, what could run a script as an attachment by its name; a browser may keep it."""
     page = world.completed(b"<script>", content_type="text/html", filename="ä page.html")
     photo = world.completed(BODY, content_type="image/png")
 
