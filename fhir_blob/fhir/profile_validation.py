@@ -25,8 +25,8 @@ _QUOTED = 60
 _DEEPEST = 12
 _SECONDS = 3.0
 _LONGEST = 4000
-# A pattern whose repetition is repeated may take for ever.
-_REPEATED = re.compile(r"[+*}]\)[+*{]")
+# A pattern whose repetition is repeated may take for ever; trace() would print what it sees.
+_UNFIT = re.compile(r"[+*}]\)[+*{]|\btrace\s*\(")
 _TARGET = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/[A-Za-z0-9.-]{1,64}(?:/_history/[A-Za-z0-9.-]{1,64})?\Z")
 
 
@@ -61,7 +61,7 @@ def _resources(spot: Spot) -> Iterator[Spot]:
 
 @dataclass(slots=True)
 class Walk:
-    """One check, and the time that its invariants have left."""
+    """One check, and the time that it may take."""
 
     find: Find
     issues: list[Issue] = field(default_factory=list)
@@ -86,8 +86,8 @@ class Walk:
         found = self.find("StructureDefinition", url)
         if found is None:
             self.tell(spot, "not-found", f"the profile {_quoted(url)} is not known to this server.", severity)
-        elif self.depth > _DEEPEST:
-            self.unchecked(spot, f"The profile {_quoted(url)}, which is nested too deeply,")
+        elif self.depth > _DEEPEST or time.monotonic() > self.until:
+            self.unchecked(spot, f"The profile {_quoted(url)}, which is nested too deeply or takes too long,")
         elif found.get("type") not in (spot.type, None) and spot.type in definitions().types:
             self.tell(
                 spot, "structure", f"it is a {spot.type}, but {_quoted(url)} is a profile of {found.get('type')}."
@@ -159,17 +159,20 @@ class Walk:
     def _fits_profile(self, spot: Spot, url: str) -> bool:
         inner = Walk(self.find, until=self.until, depth=self.depth)
         inner.profile(spot, url, "error")
-        return not any(each.severity == "error" for each in inner.issues)
+        if any(each.severity == "error" for each in inner.issues):
+            return False
+        self.issues += [each for each in inner.issues if each.code == "not-supported"]
+        return True
 
     def _count(self, spot: Spot, stem: str, definition: Mapping[str, Any], count: int, slice: str) -> None:
         path = f"{spot.path}.{stem}"
-        of = f" of the slice {_quoted(slice)}" if slice else ""
+        what = f"the slice {_quoted(slice)} is" if slice else "is"
         least, most = definition.get("min", 0), str(definition.get("max", "*"))
         if count < least:
-            told = "is missing" if count == 0 else f"is there {count} times"
-            self.tell(path, "required", f"{told}{of}; the profile wants {least} at least.")
+            told = "missing" if count == 0 else f"there {count} times"
+            self.tell(path, "required", f"{what} {told}; the profile wants {least} at least.")
         if most.isdigit() and count > int(most):
-            self.tell(path, "structure", f"is there {count} times{of}; the profile allows {most}.")
+            self.tell(path, "structure", f"{what} there {count} times; the profile allows {most}.")
 
     def _type(self, spot: Spot, definition: Mapping[str, Any]) -> None:
         allowed = types(definition)
@@ -228,12 +231,12 @@ class Walk:
     def _invariant(self, spot: Spot, constraint: Mapping[str, Any]) -> None:
         """Those of R4 itself are no business of a profile."""
         key, expression = str(constraint.get("key")), constraint.get("expression")
-        if str(constraint.get("source", "")).startswith(CORE) or key.startswith(("ele-", "ext-", "dom-")):
+        if _is_type(str(constraint.get("source", ""))) or key.startswith(("ele-", "ext-", "dom-")):
             return
         if not isinstance(expression, str) or spot.value is None:
             return
-        if time.monotonic() > self.until or len(expression) > _LONGEST or _REPEATED.search(expression):
-            return self.unchecked(spot, f"The invariant {_quoted(key)}, which may take too long,")
+        if time.monotonic() > self.until or len(expression) > _LONGEST or _UNFIT.search(expression):
+            return self.unchecked(spot, f"The invariant {_quoted(key)}, which may take too long or print,")
         try:
             is_kept = _is_true(expression, spot)
         except ValueError:

@@ -49,16 +49,18 @@ def _matches(
     kind, path = discriminator.get("type"), discriminator.get("path", "")
     if path == "url" and (url := _extension_url(slice)):
         return isinstance(spot.value, dict) and spot.value.get("url") == url
-    found, node = _at(spot, slice, path)
+    found, nodes = _at(spot, slice, path)
+    node = nodes[0]
     if kind in ("value", "pattern"):
-        if not _discriminates(node):
+        said = [node] if _discriminates(node) else [each for each in nodes if _discriminates(each)]
+        if not said:
             raise Unclear(f"the slice {name!r} has no value at {path!r}")
-        return any(_fits(each, node, find) for each in found)
+        return any(_fits(each, wanted, find) for each in found for wanted in said)
     if kind == "type":
-        wanted = types(node.definition) or ({name[len(stem) :]: {}} if path == "$this" else {})
-        if not wanted:
+        allowed = types(node.definition) or ({name[len(stem) :]: {}} if path == "$this" else {})
+        if not allowed:
             raise Unclear(f"the slice {name!r} has no type at {path!r}")
-        return any(each.type.lower() in {type.lower() for type in wanted} for each in found)
+        return any(each.type.lower() in {type.lower() for type in allowed} for each in found)
     if kind == "exists":
         return bool(found) is (str(node.definition.get("max", "*")) != "0")
     if kind == "profile":
@@ -76,19 +78,19 @@ def _extension_url(slice: Node) -> str:
     return str(fixed or (named[0].partition("|")[0] if named else ""))
 
 
-def _at(spot: Spot, node: Node, path: str) -> tuple[list[Spot], Node]:
-    """The elements at the path, and what the slice says of them."""
+def _at(spot: Spot, node: Node, path: str) -> tuple[list[Spot], list[Node]]:
+    """The elements at the path, and what the slice says of them: of all first, then of those in slices again."""
     path = path.removeprefix("$this.")
     if path == "$this":
-        return [spot], node
+        return [spot], [node]
     if not _SIMPLE.match(path):
         raise Unclear(f"the path {path[:60]!r}")
-    found = [spot]
+    found, nodes = [spot], [node]
     for step in path.split("."):
         found = [each for above in found for each in children(above, step)]
-        node = node.children.get(step) or node.children.get(f"{step}[x]") or Node()
-        node = next(iter(node.slices.values())) if len(node.slices) == 1 and not node.definition else node
-    return found, node
+        below = [each.children.get(step) or each.children.get(f"{step}[x]") or Node() for each in nodes]
+        nodes = [*below, *(slice for each in below for slice in each.slices.values())]
+    return found, nodes
 
 
 def _discriminates(node: Node) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -138,6 +139,7 @@ CONSTRAINTS = {
     "broken": ("telecom.count() > 1 and name.exists()", [("error", "invariant", "Patient")]),
     "matches": ("name.family.matches('^[a-z]+$')", []),
     "not understood": ("name.frobnicate()", [("information", "not-supported", "Patient")]),
+    "prints": ("name.trace('x').exists()", [("information", "not-supported", "Patient")]),
     "for ever": ("name.family.matches('^(a+)+$')", [("information", "not-supported", "Patient")]),
 }
 
@@ -192,6 +194,20 @@ def test_slices(kind: str) -> None:
     ] == wrong(observation("l", "l", "h"), *elements)
 
 
+def test_slices_by_a_slice_below() -> None:
+    """The value that tells a slice may itself stand in a slice: https://hl7.org/fhir/R4/bp.html"""
+    id = "Observation.component:low"
+    low = {"id": id, "path": "Observation.component", "sliceName": "low", "min": 1}
+    slicing = {"discriminator": [{"type": "value", "path": "code"}], "rules": "open"}
+    codings = {"id": f"{id}.code.coding", "path": "Observation.component.code.coding", "slicing": slicing}
+    coding = {"id": f"{id}.code.coding:c", "path": "Observation.component.code.coding", "sliceName": "c"}
+    code = {"id": f"{id}.code.coding:c.code", "path": "Observation.component.code.coding.code", "fixedCode": "l"}
+    elements = [sliced("value", "code.coding.code"), low, codings, coding, code]
+
+    assert [] == wrong(observation("x", "l"), *elements)
+    assert [("error", "required", "Observation.component")] == wrong(observation("x"), *elements)
+
+
 def test_closed() -> None:
     """What is in no slice is refused where the slicing is closed."""
     elements = [sliced("value", "code", "closed"), *slice_of("low", "l")]
@@ -243,6 +259,20 @@ def test_derived() -> None:
     found = wrong(patient(), {"path": "Patient.active", "min": 1}, baseDefinition=NAMED["url"])
 
     assert [("error", "required", "Patient.name"), ("error", "required", "Patient.active")] == found
+
+
+def test_profiles_that_name_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes in a circle, in nine ways at each turn, ends."""
+    monkeypatch.setattr(profile_validation, "_SECONDS", 0.1)
+    many = [{"code": "HumanName", "profile": [f"{URL}/{number}" for number in range(9)]}]
+    given, began = {"path": "HumanName.given", "min": 1}, time.monotonic()
+    circle = {"type": "HumanName", "differential": {"element": [{"path": "HumanName", "type": many}, given]}}
+    profile = {**NAMED, "differential": {"element": [{"path": "Patient.name", "type": many}]}}
+
+    found = profile_validation.check(patient(name=[{}]), URL, lambda type, url: profile if url == URL else circle)
+
+    assert [("information", "Patient.name[0]")] == [(each.severity, each.expression) for each in found]
+    assert time.monotonic() - began < 2
 
 
 def test_of_another_type() -> None:
