@@ -211,10 +211,13 @@ def check_path(expression: str, type: str) -> None:
     opened = [each for each in _QUOTED.sub("", expression) if each in "()[]"]
     if opened.count("(") != opened.count(")") or opened.count("[") != opened.count("]"):
         raise ValueError(f"{expression[:100]!r} leaves a bracket open")
+    if _TRACE.search(expression):
+        raise ValueError(f"{expression[:100]!r} has trace(), which would write of a resource into the log")
     root = ({"resourceType": type, "id": "x"}, type)
     read_path(expression)(root, root)
 
 
+_TRACE = re.compile(r"\btrace\s*\(")
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'")
 
 

@@ -16,7 +16,7 @@ from fhirpathpy.models import models
 
 from fhir_blob.fhir.definitions import definitions
 from fhir_blob.fhir.nodes import referenced_type
-from fhir_blob.fhir.paths import compile_path
+from fhir_blob.fhir.paths import check_path, compile_path
 from tests.services import r4_examples
 
 PATIENT = {
@@ -148,3 +148,17 @@ def by_oracle(expression: str, resource: dict[str, Any]) -> list[Any]:
 def canonical(values: list[Any]) -> list[str]:
     """`|` drops what is there already, and has no order."""
     return sorted({json.dumps(value, sort_keys=True, default=str) for value in values})
+
+
+@pytest.mark.parametrize(
+    ("expression", "sentence"),
+    [
+        ("Patient.name.(", "leaves a bracket open"),
+        ("Patient.name.frobnicate()", "is not understood"),
+        ("Patient.name.trace('x').given", "would write of a resource into the log"),
+    ],
+)
+def test_what_is_no_expression(expression: str, sentence: str) -> None:
+    """An expression that somebody adds is tried before it is taken."""
+    with pytest.raises(ValueError, match=sentence):
+        check_path(expression, "Patient")
