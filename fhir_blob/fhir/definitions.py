@@ -112,6 +112,10 @@ class Definitions:
         """The codes of a required binding, () where they cannot be listed."""
         return tuple(self._codes.get(value_set, ()))
 
+    def system(self, value_set: str) -> str:
+        """The one code system of a required binding, '' where it has several, or none that is known."""
+        return str(_read("systems.json").get(value_set, ""))
+
     def compartment(self, name: str) -> Mapping[str, tuple[str, ...]]:
         """By type the search parameters that put a resource into a compartment such as Patient."""
         return {type: tuple(codes) for type, codes in _read("compartments.json")[name].items()}

@@ -17,10 +17,11 @@ from fhir_blob.store import IndexEntries, Reader, Version
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """system None: any, '': none; code None: any."""
+    """system None: any, '': none; code None: any. In resources of these types alone, () in any."""
 
     system: str | None
     code: str | None
+    types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

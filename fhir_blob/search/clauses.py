@@ -25,6 +25,7 @@ from fhir_blob.search import (
     values,
 )
 from fhir_blob.search.extraction import components
+from fhir_blob.search.implied import with_implied
 from fhir_blob.search.terms import ID, words
 
 QUOTED = 100
@@ -74,7 +75,10 @@ class Clauses:
         if dot:
             return self._chain(parameter, modifier, rest, name, value, links)
         self._count(name, len(texts))
-        return self._criterion(parameter, modifier, texts, name, value)
+        found = self._criterion(parameter, modifier, texts, name, value)
+        if parameter.type in ("token", "composite") and found.modifier in (None, "not"):
+            found = replace(found, values=tuple(with_implied(types, parameter, found.values)))
+        return found
 
     def _count(self, name: str, more: int) -> None:
         self.values += more

@@ -224,6 +224,8 @@ def _token(token: Token, name: str) -> Sql:
         found.append(Sql(f"{name}.code = ?", (token.code,)))
     if token.system is not None:
         found.append(Sql(f"{name}.system = ?", (token.system,)))
+    if token.types:
+        found.append(one_of(f"{name}.type", token.types))
     return all_of(found)
 
 

@@ -161,11 +161,23 @@ def _term(value: Value, name: str) -> Dsl:
 
 
 def _tokens(name: str, tokens: Sequence[Token]) -> Dsl:
+    some = [all_of([{"terms": {"type": list(each.types)}}, _token(name, each)]) for each in tokens if each.types]
+    of_any = [each for each in tokens if not each.types]
+    return any_of([*some, *_tokens_of_any(name, of_any)])
+
+
+def _token(name: str, token: Token) -> Dsl:
+    return any_of(_tokens_of_any(name, [token]))
+
+
+def _tokens_of_any(name: str, tokens: Sequence[Token]) -> list[Dsl]:
     codes = [each.code for each in tokens if each.system is None]
-    systems = [each.system for each in tokens if each.code is None and each.system is not None]
+    systems = [each.system for each in tokens if each.code is None and each.system]
     pairs = [f"{each.system}{MARK}{each.code}" for each in tokens if None not in (each.system, each.code)]
     given = (("code", codes), ("system", systems), ("pair", pairs))
-    return any_of([{"terms": {f"{name}.{each}": found}} for each, found in given if found])
+    found: list[Dsl] = [{"terms": {f"{name}.{each}": values}} for each, values in given if values]
+    is_bare = any(each.system == "" and each.code is None for each in tokens)
+    return [*found, {"exists": {"field": f"{name}.code"}}] if is_bare else found
 
 
 def _reference_key(reference: Reference) -> str:

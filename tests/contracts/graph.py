@@ -20,6 +20,7 @@ Pairs = list[tuple[str, str]]
 WORDS = ["liver", "Herz", "fine", "Größe", "discharge", "x"]
 DATES = ["2013", "2013-01", "2013-01-14", "2014-01-01"]
 CODES = ["a", "b", "c"]
+GENDER = "http://hl7.org/fhir/administrative-gender"
 
 
 def ward(seed: int) -> list[Resource]:
@@ -103,8 +104,8 @@ def _plain(name: str) -> Callable[[Resource], list[Any]]:
     return lambda resource: _listed(resource.get(name))
 
 
-def _code(name: str) -> Callable[[Resource], list[tuple[str, str]]]:
-    return lambda resource: [("", each) for each in _listed(resource.get(name))]
+def _code(name: str, system: str) -> Callable[[Resource], list[tuple[str, str]]]:
+    return lambda resource: [(of, each) for each in _listed(resource.get(name)) for of in ("", system)]
 
 
 def _patients(read: Callable[[Resource], list[str]]) -> Callable[[Resource], list[str]]:
@@ -119,7 +120,7 @@ PARAMETERS: dict[str, dict[str, tuple[str, Callable[[Resource], list[Any]], tupl
     },
     "Patient": {
         "family": ("string", lambda each: [name["family"] for name in each.get("name", [])], ()),
-        "gender": ("token", _code("gender"), ()),
+        "gender": ("token", _code("gender", GENDER), ()),
         "birthdate": ("date", _plain("birthDate"), ()),
         "organization": ("reference", _references("managingOrganization"), ("Organization",)),
     },
@@ -138,7 +139,7 @@ PARAMETERS: dict[str, dict[str, tuple[str, Callable[[Resource], list[Any]], tupl
         "custodian": ("reference", _references("custodian"), ("Organization",)),
     },
     "List": {
-        "status": ("token", _code("status"), ()),
+        "status": ("token", _code("status", "http://hl7.org/fhir/list-status"), ()),
         "item": ("reference", _references("entry", "item"), ("Patient", "Observation")),
     },
 }
@@ -283,7 +284,11 @@ def _plain_criterion(draw: st.DrawFn, code: str, kind: str, targets: tuple[str, 
     if draw(st.integers(0, 5)) == 0:
         return f"{code}:missing", draw(st.sampled_from(["true", "false"]))
     if kind == "token":
-        text = draw(st.sampled_from(["a", "b,c", "http://a|a", "http://b|", "|a", "female", "male", "current"]))
+        text = draw(
+            st.sampled_from(
+                ["a", "b,c", "http://a|a", "http://b|", "|a", "female", "male", f"{GENDER}|male", "current"]
+            )
+        )
         return f"{code}{draw(st.sampled_from(['', '', ':not']))}", text
     if kind == "string":
         text = draw(st.sampled_from(["north", "No", "South", "sm", "öster", "st", "Liver", "e"]))

@@ -87,7 +87,8 @@ def by_code(resource: Resource, text: str, modifier: str) -> bool:
 
 
 def by_status(resource: Resource, text: str, modifier: str) -> bool:
-    return token([("", resource["status"])], text)
+    system = "http://hl7.org/fhir/observation-status"  # 'the system is defined in the value set'
+    return token([("", resource["status"]), (system, resource["status"])], text)
 
 
 def by_subject(resource: Resource, text: str, modifier: str) -> bool:

@@ -22,6 +22,7 @@ DATES = [
 NUMBERS = ["5", "5.4", "5.40", "5.35", "5.45", "-5", "0", "100", "99.5", "100.5"]
 SYSTEMS = ["", "http://a.example", "http://b.example"]
 REFERENCES = ["Patient/1", "Patient/2", "Group/1", f"{BASE}/Patient/1", "http://o.example/r4/Patient/1", "urn:uuid:7"]
+STATUSES = ["http://hl7.org/fhir/observation-status|final", "http://a.example|final"]
 PROFILES = ["http://p.example/a", "http://p.example/a/b", "http://p.example/ab", "http://p.example"]
 
 codings = st.fixed_dictionaries(
@@ -83,7 +84,7 @@ def asked(names: list[str], texts: st.SearchStrategy[str]) -> st.SearchStrategy[
 criteria = st.one_of(
     asked(["code", "code:not"], systems_and_codes),
     asked(["code:text"], st.sampled_from(["some", "oth", "SÖM"])),
-    asked(["status", "status:not"], st.sampled_from(["final", "amended", "|final"])),
+    asked(["status", "status:not"], st.sampled_from(["final", "amended", "|final", *STATUSES])),
     asked(["subject"], st.sampled_from([*REFERENCES, "1", "2"])),
     asked(["subject:Patient"], st.sampled_from(["1", "2"])),
     asked(["date"], st.tuples(prefixes, st.sampled_from(DATES)).map("".join)),

@@ -29,6 +29,11 @@ def _of(kind: str, convert: Callable[[Any], list[Any]], *paths: str) -> Paramete
     )
 
 
+def _code(values: str, *paths: str) -> Parameter:
+    """Codes of a value set, named as their system is below http://hl7.org/fhir."""
+    return _of("token", read.code_of(f"http://hl7.org/fhir/{values}"), *paths)
+
+
 def _both(roots: tuple[str, ...], first: Parameter, second: Parameter) -> Parameter:
     def found(resource: Resource) -> list[Any]:
         elements = [each for root in roots for each in (at(resource, root) if root else [resource])]
@@ -58,7 +63,7 @@ def _contacts(system: str) -> Callable[[Resource], list[read.Token]]:
 
 
 def _is_dead(resource: Resource) -> list[read.Token]:
-    return read.code("deceasedDateTime" in resource or resource.get("deceasedBoolean", False))
+    return read.boolean("deceasedDateTime" in resource or resource.get("deceasedBoolean", False))
 
 
 def _label(resource: Resource) -> list[str]:
@@ -78,15 +83,20 @@ _COMMON = {
 }
 _SUBJECT = {"subject": _of("reference", read.reference, "subject"), "patient": _where("reference", _patients)}
 _IDENTIFIER = {"identifier": _of("token", read.identifier, "identifier")}
-_STATUS = {"status": _of("token", read.code, "status")}
+
+
+def _status(values: str) -> dict[str, Parameter]:
+    return {"status": _code(values, "status")}
+
+
 PARAMETERS: dict[str, dict[str, Parameter]] = {
     "Patient": {
         **_COMMON, **_IDENTIFIER,
-        "active": _of("token", read.code, "active"), "gender": _of("token", read.code, "gender"),
+        "active": _of("token", read.boolean, "active"), "gender": _code("administrative-gender", "gender"),
         "name": _of("string", read.human, "name"), "family": _of("string", read.text, "name.family"),
         "given": _of("string", read.text, "name.given"), "birthdate": _of("date", read.moment, "birthDate"),
         "address": _of("string", read.address, "address"), "address-city": _of("string", read.text, "address.city"),
-        "address-use": _of("token", read.code, "address.use"), "telecom": _of("token", read.contact, "telecom"),
+        "address-use": _code("address-use", "address.use"), "telecom": _of("token", read.contact, "telecom"),
         "phone": _where("token", _contacts("phone")), "email": _where("token", _contacts("email")),
         "deceased": _where("token", _is_dead), "death-date": _of("date", read.moment, "deceasedDateTime"),
         "organization": _of("reference", read.reference, "managingOrganization"),
@@ -95,25 +105,25 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
         "x-label": _where("string", _label),
         "x-names": _where("number", lambda each: read.number(len(each.get("name", [])))),
         "x-phone": _where("token", lambda each: [t for t in _contacts("phone")(each) if t.code.startswith("1")]),
-        "x-telecom": _both(("telecom",), _of("token", read.code, "system"), _of("token", read.code, "value")),
+        "x-telecom": _both(("telecom",), _code("contact-point-system", "system"), _of("token", read.code, "value")),
     },
     "DocumentReference": {
-        **_COMMON, **_STATUS, **_SUBJECT,
+        **_COMMON, **_status("document-reference-status"), **_SUBJECT,
         "identifier": _of("token", read.identifier, "masterIdentifier", "identifier"),
         "type": _of("token", read.concept, "type"), "category": _of("token", read.concept, "category"),
         "date": _of("date", read.moment, "date"), "period": _of("date", read.period, "context.period"),
         "author": _of("reference", read.reference, "author"), "event": _of("token", read.concept, "context.event"),
         "description": _of("string", read.text, "description"), "format": _of("token", read.coding, "content.format"),
-        "contenttype": _of("token", read.code, "content.attachment.contentType"),
+        "contenttype": _of("token", read.code_of("urn:ietf:bcp:13"), "content.attachment.contentType"),
         "location": _of("uri", read.text, "content.attachment.url"),
         "relatesto": _of("reference", read.reference, "relatesTo.target"),
-        "relation": _of("token", read.code, "relatesTo.code"),
+        "relation": _code("document-relationship-type", "relatesTo.code"),
         "relationship": _both(
-            ("relatesTo",), _of("reference", read.reference, "target"), _of("token", read.code, "code")
+            ("relatesTo",), _of("reference", read.reference, "target"), _code("document-relationship-type", "code")
         ),
     },
     "Observation": {
-        **_COMMON, **_STATUS, **_SUBJECT, **_IDENTIFIER, "code": _CODE,
+        **_COMMON, **_status("observation-status"), **_SUBJECT, **_IDENTIFIER, "code": _CODE,
         "category": _of("token", read.concept, "category"), "performer": _of("reference", read.reference, "performer"),
         "date": _all(_of("date", read.moment, "effectiveDateTime"), _of("date", read.period, "effectivePeriod")),
         "value-date": _all(_of("date", read.moment, "valueDateTime"), _of("date", read.period, "valuePeriod")),
@@ -126,7 +136,7 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
         "code-value-string": _both(("",), _CODE, _of("string", read.text, "valueString")),
         "combo-code-value-quantity": _both(_COMBO, _CODE, _AMOUNT),
         "component-code-value-concept": _both(("component",), _CODE, _CONCEPT),
-        "x-many": _where("token", lambda each: read.code(len(each.get("component", [])) > 1)),
+        "x-many": _where("token", lambda each: read.boolean(len(each.get("component", [])) > 1)),
     },
     "RiskAssessment": {
         **_COMMON, **_SUBJECT, "risk": _of("token", read.concept, "prediction.qualitativeRisk"),
@@ -135,12 +145,13 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
         "condition": _of("reference", read.reference, "condition"),
     },
     "Invoice": {
-        **_COMMON, **_SUBJECT, **_STATUS, "date": _of("date", read.moment, "date"),
+        **_COMMON, **_SUBJECT, **_status("invoice-status"), "date": _of("date", read.moment, "date"),
         "totalgross": _of("quantity", read.quantity, "totalGross"), "type": _of("token", read.concept, "type"),
         "totalnet": _of("quantity", read.quantity, "totalNet"),
     },
     "ValueSet": {
-        **_COMMON, **_STATUS, "url": _of("uri", read.text, "url"), "version": _of("token", read.code, "version"),
+        **_COMMON, **_status("publication-status"), "url": _of("uri", read.text, "url"),
+        "version": _of("token", read.code, "version"),
         "name": _of("string", read.text, "name"), "date": _of("date", read.moment, "date"),
         "reference": _of("uri", read.text, "compose.include.system"),
         "context": _of("token", read.concept, "useContext.valueCodeableConcept"),
@@ -155,7 +166,8 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
         ),
     },
     "QuestionnaireResponse": {
-        **_COMMON, **_STATUS, **_IDENTIFIER, "questionnaire": _of("reference", read.reference, "questionnaire"),
+        **_COMMON, **_status("questionnaire-answers-status"), **_IDENTIFIER,
+        "questionnaire": _of("reference", read.reference, "questionnaire"),
         "authored": _of("date", read.moment, "authored"), "author": _of("reference", read.reference, "author"),
     },
 }  # fmt: skip

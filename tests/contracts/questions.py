@@ -107,7 +107,8 @@ def _written(kind: str, value: Any, modifier: str) -> list[str]:
     if kind == "token" and modifier == "text":
         return [part for each in value.texts for part in _parts(each)]
     if kind == "token":
-        return [*_token(value.system, value.code), *([f"{CODES[0]}"] if not value.code else [])]
+        implied = _token(value.implied, value.code)[1:2] + [f"{value.implied}|"] if value.implied else []
+        return [*_token(value.system, value.code), *implied, *([f"{CODES[0]}"] if not value.code else [])]
     if kind == "string":
         return [escaped(value), *_parts(value)]
     if kind == "uri":

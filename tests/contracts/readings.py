@@ -25,12 +25,14 @@ _NUMBER = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)")
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """`types` are system and code of an Identifier's type."""
+    """`types` are system and code of an Identifier's type; `implied` is the system that is 'implicit' for a code,
+    'defined in the value set', and for a boolean."""
 
     system: str
     code: str
     texts: tuple[str, ...] = ()
     types: tuple[tuple[str, str], ...] = ()
+    implied: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,16 @@ def _listed(value: Any) -> list[Any]:
 
 
 def code(value: Any) -> list[Token]:
-    return [Token("", str(value).lower() if isinstance(value, bool) else value)]
+    """Of no value set."""
+    return [Token("", value)]
+
+
+def code_of(system: str) -> Callable[[Any], list[Token]]:
+    return lambda value: [Token("", value, implied=system)]
+
+
+def boolean(value: bool) -> list[Token]:
+    return [Token("", "true" if value else "false", implied="http://hl7.org/fhir/special-values")]
 
 
 def coding(value: Resource) -> list[Token]:
@@ -193,6 +204,8 @@ def _token(value: Token, given: str, modifier: str) -> bool:
         return False
     if len(parts) == 1:
         return value.code == parts[0]
+    if parts[0] and value.implied == parts[0]:
+        return parts[1] in ("", value.code)
     return value.system == parts[0] and parts[1] in ("", value.code)
 
 

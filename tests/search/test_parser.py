@@ -205,6 +205,38 @@ def test_controls() -> None:
     )
 
 
+H = "http://hl7.org/fhir"
+
+
+@pytest.mark.parametrize(
+    ("types", "name", "text", "values"),
+    [
+        ("Observation", "status", f"{H}/observation-status|final", (Token("", "final"),)),
+        ("Observation", "status", f"{H}/observation-status|", (Token("", None),)),
+        ("Observation", "status", "http://other|final", (Token("http://other", "final"),)),
+        ("Observation", "status:not", "|final", (Token("", "final"),)),
+        (
+            "DocumentReference,Observation",
+            "status",
+            f"{H}/observation-status|final",
+            (Token(f"{H}/observation-status", "final"), Token("", "final", ("Observation",))),
+        ),
+        ("ValueSet,CodeSystem", "status", f"{H}/publication-status|draft", (Token("", "draft"),)),
+        (
+            "DocumentReference",
+            "relationship",
+            f"DocumentReference/1${H}/document-relationship-type|signs",
+            (Composite((Reference("DocumentReference", "1"), Token("", "signs"))),),
+        ),
+    ],
+)
+def test_implied_systems(types: str, name: str, text: str, values: tuple[Value, ...]) -> None:
+    """A code is found by the system that its value set has, though the index has none of it."""
+    query = parse(("_type", types), (name, text), type=None)
+
+    assert values == query.criteria[0].values  # type: ignore[union-attr]
+
+
 def test_count_is_capped() -> None:
     """No page is longer than the server allows; none at all is asked for the total alone."""
     assert (500, 0, "accurate") == (

@@ -5,6 +5,7 @@
 - search.json: {type: {code: [type, expression, targets, components, url]}}, a component being
   [type, expression].
 - codes.json: {value set: [codes]} of the required bindings that can be enumerated.
+- systems.json: {value set: system} of the required bindings whose codes are all of one system.
 - compartments.json: {compartment: {type: [search parameters]}}.
 """
 
@@ -23,7 +24,7 @@ _FHIR_TYPE = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-t
 
 
 def main(package: str) -> None:
-    """Write the four files beside this module."""
+    """Write the files beside this module."""
     for name, content in distil(package).items():
         Path(__file__).with_name(name).write_text(content)
 
@@ -39,6 +40,7 @@ def distil(package: str) -> dict[str, str]:
         "elements.json": _text(elements),
         "search.json": _text(_search(found, structures)),
         "codes.json": _text(codes),
+        "systems.json": _text(_one_system(found, bound)),
         "compartments.json": _text(_compartments(found)),
     }
 
@@ -139,6 +141,21 @@ def _concepts(concepts: Iterable[Mapping[str, Any]]) -> Iterable[str]:
     for each in concepts:
         yield each["code"]
         yield from _concepts(each.get("concept", ()))
+
+
+def _one_system(found: Resources, bound: Iterable[str]) -> dict[str, str]:
+    every = {url: _systems(found, url) for url in bound}
+    return {url: next(iter(systems)) for url, systems in every.items() if len(systems) == 1 and "" not in systems}
+
+
+def _systems(found: Resources, url: str) -> set[str]:
+    """The code systems that the value set takes codes of, '' for what this package does not say."""
+    value_set = next((each for each in _of(found, "ValueSet") if each.get("url") == url.partition("|")[0]), {})
+    systems: set[str] = set()
+    for include in value_set.get("compose", {}).get("include", ()):
+        parts = [_systems(found, each) for each in include.get("valueSet", ())]
+        systems |= {include["system"]} if "system" in include else set().union(*parts)
+    return systems or {""}
 
 
 def _search(found: Resources, structures: list[Mapping[str, Any]]) -> dict[str, dict[str, list[Any]]]:
