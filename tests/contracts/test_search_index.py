@@ -94,6 +94,22 @@ def test_types(store: Indexed, tenant: str) -> None:
     )
 
 
+def test_systems_of_codes(store: Indexed, tenant: str) -> None:
+    """Of several types those are found whose codes are of the system; without a system all are."""
+    report = {"resourceType": "DiagnosticReport", "id": "r", "status": "final", "code": {"text": "any"}}
+    put(store, tenant, observation("o"), report)
+    both, system = ("_type", "Observation,DiagnosticReport"), "http://hl7.org/fhir/observation-status"
+
+    assert (["o"], ["r"], ["o"], ["o", "r"], ["o", "r"], []) == (
+        found(store, tenant, both, ("status", f"{system}|final"), type=None),
+        found(store, tenant, both, ("status:not", f"{system}|final"), type=None),
+        found(store, tenant, both, ("status", f"{system}|"), type=None),
+        found(store, tenant, both, ("status", "|final"), type=None),
+        found(store, tenant, both, ("status", "final"), type=None),
+        found(store, tenant, both, ("status", "http://hl7.org/fhir/event-status|final"), type=None),
+    )
+
+
 def test_last_updated(store: Indexed, tenant: str) -> None:
     """The time of the last version is searched by prefix and precision."""
     put(store, tenant, observation("once"), observation("twice"))
