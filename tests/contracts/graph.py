@@ -160,6 +160,39 @@ def search(resources: Sequence[Resource], types: Sequence[str], pairs: Pairs, pa
     ]
 
 
+def included(resources: Sequence[Resource], matches: Sequence[str], includes: Pairs) -> set[str]:
+    """'Type/id' of what comes with those matches: again and again of what came, where it iterates."""
+    world = {f"{each['resourceType']}/{each['id']}": each for each in resources}
+    found: set[str] = set()
+    for name, text in includes:
+        found |= _brought(world, matches, name, text)
+    size = -1
+    while size != len(found):
+        size = len(found)
+        for name, text in includes:
+            if name.endswith((":iterate", ":recurse")):
+                found |= _brought(world, [*matches, *found], name, text)
+    return found - set(matches)
+
+
+def _brought(world: dict[str, Resource], of: Sequence[str], name: str, text: str) -> set[str]:
+    """`Type:parameter:target`, each of them maybe `*`, of these resources."""
+    source, code, target = [*text.split(":"), "*", "*"][:3]
+    links = [
+        (f"{type}/{each['id']}", to)
+        for each in world.values()
+        for type in [each["resourceType"]]
+        if source in ("*", type)
+        for known, (kind, read, _) in PARAMETERS[type].items()
+        if kind == "reference" and code in ("*", known)
+        for to in read(each)
+        if to in world and target in ("*", to.partition("/")[0])
+    ]
+    if name.startswith("_revinclude"):
+        return {this for this, to in links if to in of}
+    return {to for this, to in links if this in of}
+
+
 def _in_compartment(resource: Resource, patient: str) -> bool:
     type = resource["resourceType"]
     codes = COMPARTMENT.get(type, [])
@@ -298,3 +331,19 @@ def _plain_criterion(draw: st.DrawFn, code: str, kind: str, targets: tuple[str, 
     target = draw(st.sampled_from(targets))
     id = f"n{draw(st.integers(0, 3))}"
     return draw(st.sampled_from([(code, id), (code, f"{target}/{id}"), (f"{code}:{target}", id)]))
+
+
+@st.composite
+def include(draw: st.DrawFn, type: str) -> tuple[str, str]:
+    """An _include or _revinclude; mostly one that has to do with that type."""
+    name = draw(st.sampled_from(["_include", "_revinclude"]))
+    source = draw(st.sampled_from([type, *TYPES])) if name == "_include" else draw(st.sampled_from(TYPES))
+    known = [(code, to) for code, (kind, _, to) in PARAMETERS[source].items() if kind == "reference"]
+    modifier = draw(st.sampled_from(["", ":iterate", ":recurse"]))
+    if name == "_include" and (not known or draw(st.integers(0, 6)) == 0):
+        return f"{name}{modifier}", "*"
+    if not known or draw(st.integers(0, 3)) == 0:
+        return f"{name}{modifier}", f"{source}:*{draw(st.sampled_from(['', ':Patient', ':Organization']))}"
+    code, targets = draw(st.sampled_from(known))
+    target = draw(st.sampled_from(["", "", *(f":{each}" for each in targets)]))
+    return f"{name}{modifier}", f"{source}:{code}{target}"

@@ -1,4 +1,4 @@
-"""Chains, _has, lists, words and compartments mean the same on every index, and what the specification says."""
+"""References mean the same on every index, and what the specification says: chains, _has, lists, compartments, includes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fhir_blob.fhir.definitions import definitions
 from fhir_blob.search import Compartment, Query
+from fhir_blob.search.includes import Included, included
 from fhir_blob.search.parser import parse_query
 from tests.contracts import graph
 from tests.contracts.indexes import Contents, Indexed, delete, page, put, store
@@ -74,6 +75,38 @@ def test_references_are_followed(store: Indexed, wards: Contents, data: st.DataO
     expected = graph.search(wards.of[tenant], [type], pairs, patient)
 
     assert (pairs, expected) == (pairs, found(store, tenant, [type], pairs, patient, count))
+
+
+def with_included(store: Indexed, tenant: str, query: Query, most: int = 1000) -> tuple[list[str], Included]:
+    """The matches of a page, and what comes with them."""
+    answer = page(store, tenant, query)
+    with store.store.read(tenant) as reader:
+        more = included(reader, query.includes, answer.matches, most=most)
+    return [f"{each.type}/{each.id}" for each in answer.matches], more
+
+
+@settings(
+    max_examples=120,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(data=st.data())
+def test_what_comes_with_a_page(store: Indexed, wards: Contents, data: st.DataObject) -> None:
+    """Each once and no match among it, by up to three includes, and cut where it is too much."""
+    tenant = data.draw(st.sampled_from(list(wards.of)))
+    type = data.draw(st.sampled_from(graph.TYPES))
+    pairs = data.draw(st.lists(graph.criterion(type, links=0), max_size=1))
+    includes = data.draw(st.lists(graph.include(type), min_size=1, max_size=3))
+
+    query = asked([type], [*pairs, *includes], "", None, data.draw(st.integers(1, 8)))
+    matches, more = with_included(store, tenant, query)
+    names = [f"{each.type}/{each.id}" for each in more.versions]
+    expected = graph.included(wards.of[tenant], matches, includes)
+    _, cut = with_included(store, tenant, query, most=max(0, len(expected) - 1))
+
+    assert (includes, matches, sorted(expected), False) == (includes, matches, sorted(names), more.cut)
+    assert (bool(expected), max(0, len(expected) - 1)) == (cut.cut, len(cut.versions))
 
 
 @pytest.mark.parametrize(
