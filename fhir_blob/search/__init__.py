@@ -57,6 +57,15 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
+class Near:
+    """A place in degrees, and how far from there is near."""
+
+    latitude: float
+    longitude: float
+    metres: float
+
+
+@dataclass(frozen=True, slots=True)
 class Missing:
     """The value of a parameter with the modifier :missing."""
 
@@ -68,7 +77,7 @@ class Composite:
     parts: tuple[Value, ...]
 
 
-Value = Token | String | Reference | Uri | Range | Missing | Composite
+Value = Token | String | Reference | Uri | Range | Near | Missing | Composite
 
 
 @dataclass(frozen=True, slots=True)

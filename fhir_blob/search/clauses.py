@@ -70,7 +70,7 @@ class Clauses:
         head, dot, rest = name.partition(".")
         code, _, modifier = head.partition(":")
         parameter = parameters(types).get(code)
-        if parameter is None or parameter.type == "special":
+        if parameter is None:
             return None
         if dot:
             return self._chain(parameter, modifier, rest, name, value, links)

@@ -14,6 +14,7 @@ from fhir_blob.search import (
     Composite,
     Criterion,
     Missing,
+    Near,
     Range,
     Reference,
     String,
@@ -22,6 +23,7 @@ from fhir_blob.search import (
     Value,
 )
 from fhir_blob.search.extraction import components
+from fhir_blob.search.near import reach
 from fhir_blob.search.terms import LONGEST_TEXT, after_prefix, fold, inside, key, key_prefix
 
 _V = TypeVar("_V")
@@ -72,6 +74,8 @@ def condition(criterion: Criterion) -> Condition:
         return _references(parameter.code, _of(values, Reference))
     if parameter.type == "uri":
         return _uris(parameter.code, _of(values, Uri), modifier)
+    if parameter.type == "special":
+        return _near(parameter.code, _of(values, Near))
     return Condition(
         f"{parameter.type}_index", (parameter.code,), any_of([_term(each, "i") for each in values]), rank=6
     )
@@ -121,6 +125,8 @@ def _missing(criterion: Criterion, value: Missing) -> Condition:
     kind, code = parameter.type, parameter.code
     if kind == "composite":
         kind, code = components(parameter)[0].type, f"{code}$1"
+    if kind == "special":
+        kind, code = "number", f"{code}:x"
     return Condition(f"{kind}_index", (code,), Sql("i.grp >= 0"), negated=value.missing, rank=8)
 
 
@@ -139,6 +145,25 @@ def _composite(criterion: Criterion) -> Condition:
     )
     join = Sql(" ".join(joins), tuple(arguments))
     return Condition(f"{parts[0].type}_index", (f"{code}$1",), where, rank=5, join=join)
+
+
+def _near(param: str, places: Sequence[Near]) -> Condition:
+    """In a box first, whose edges an index finds, then exactly."""
+    joins = (
+        f"JOIN number_index i{axis} ON i{axis}.rid = i.rid AND i{axis}.grp = i.grp AND i{axis}.param = ?"
+        for axis in "yz"
+    )
+    join = Sql(" ".join(joins), (f"{param}:y", f"{param}:z"))
+    return Condition("number_index", (f"{param}:x",), any_of([_in_reach(each) for each in places]), rank=6, join=join)
+
+
+def _in_reach(place: Near) -> Sql:
+    at, chord = reach(place)
+    names = ("i.low", "iy.low", "iz.low")
+    boxes = [Sql(f"{name} BETWEEN ? AND ?", (each - chord, each + chord)) for name, each in zip(names, at, strict=True)]
+    squares = " + ".join(f"({name} - ?) * ({name} - ?)" for name in names)
+    apart = tuple(each for coordinate in at for each in (coordinate, coordinate))
+    return all_of([*boxes, Sql(f"{squares} <= ?", (*apart, chord * chord))])
 
 
 def _tokens(param: str, tokens: Sequence[Token], *, rank: int, negated: bool = False) -> Condition:

@@ -18,6 +18,7 @@ from fhir_blob.search import (
     Criterion,
     Has,
     Missing,
+    Near,
     Range,
     Reference,
     SortKey,
@@ -34,6 +35,8 @@ from fhir_blob.search.terms import LONGEST_TEXT, fold, inside, key, key_prefix
 Dsl = dict[str, Any]
 _V = TypeVar("_V")
 _GRAM = 3
+# What the rows are called that a parameter always has, where they do not have its name.
+_FIRST = {"composite": "$1", "special": ":x"}
 _NOTHING: Dsl = {"match_none": {}}
 
 
@@ -104,7 +107,7 @@ def _criterion(criterion: Criterion) -> Dsl:
     if parameter.code == "_lastUpdated":
         return any_of([_moment(each) for each in _of(values, Range)])
     if isinstance(values[0], Missing):
-        code = f"{parameter.code}$1" if parameter.type == "composite" else parameter.code
+        code = parameter.code + _FIRST.get(parameter.type, "")
         present: Dsl = {"term": {"present": code}}
         return negated(present) if values[0].missing else present
     if parameter.type == "composite":
@@ -123,11 +126,18 @@ def _criterion(criterion: Criterion) -> Dsl:
         return {"terms": {f"{name}.key": [_reference_key(each) for each in _of(values, Reference)]}}
     if parameter.type == "uri":
         return _uris(f"{name}.value", _of(values, Uri), modifier)
+    if parameter.type == "special":
+        return any_of([_near(each, name) for each in _of(values, Near)])
     ranges = [_term(each, name) for each in _of(values, Range)]
     if parameter.type != "quantity":
         return any_of(ranges)
     inner = any_of([_term(each, f"{name}.each") for each in _of(values, Range)])
     return {"nested": {"path": f"{name}.each", "query": inner}}
+
+
+def _near(place: Near, name: str) -> Dsl:
+    at = {"lat": place.latitude, "lon": place.longitude}
+    return {"geo_distance": {"distance": f"{place.metres}m", name: at, "ignore_unmapped": True}}
 
 
 def _of(values: Sequence[Value], kind: type[_V]) -> list[_V]:

@@ -4,6 +4,7 @@ The plan of a type is made once, of closures. Rows besides those of the paramete
  - `code:text` (string): displays and texts; `identifier:ofType` (token): type system, 'type code|value';
  - `subject:identifier` (token): the identifier in a Reference;
  - `text:more` (string): overlapping windows of a text that is too long for one row;
+ - `near:x`, `near:y`, `near:z` (number): a place on the globe, see near;
  - the words of the narrative and of everything, for `_text` and `_content`;
  - `code-value$1`, `code-value$2`: the components of a composite, those of one element sharing `grp`.
 A value that nothing can be compared with still has an empty row, for `:missing`.
@@ -28,6 +29,7 @@ from fhir_blob.fhir.definitions import (
 from fhir_blob.fhir.nodes import Pair
 from fhir_blob.fhir.paths import Path, compile_path
 from fhir_blob.search.dates import EARLIEST, LATEST, span
+from fhir_blob.search.near import point
 from fhir_blob.search.terms import LONGEST_TEXT, fold, key, target
 from fhir_blob.search.texts import text_rows
 from fhir_blob.store import IndexEntries
@@ -56,7 +58,7 @@ class _Rows:
         self.quantity: list[tuple[Any, ...]] = []
 
     def entries(self) -> dict[str, list[tuple[Any, ...]]]:
-        found = ((kind, getattr(self, kind)) for kind in _WRITERS)
+        found = ((kind, getattr(self, kind)) for kind in _WRITERS if kind != "special")
         return {kind: list(dict.fromkeys(rows)) for kind, rows in found if rows}
 
 
@@ -305,6 +307,14 @@ def _write_number(rows: _Rows, param: str, group: int, value: Any, type: str) ->
         rows.number.append((param, group, float(value), float(value)))
 
 
+def _write_position(rows: _Rows, param: str, group: int, value: Any, type: str) -> None:
+    """Of a place off the globe there is no row."""
+    place = value.get("latitude"), value.get("longitude")
+    if None not in place and abs(place[0]) <= 90 and abs(place[1]) <= 180:
+        for axis, at in zip("xyz", point(float(place[0]), float(place[1])), strict=True):
+            rows.number.append((f"{param}:{axis}", group, at, at))
+
+
 def _range(value: dict[str, Any]) -> tuple[float, float]:
     """From the lesser to the greater, whichever is called low: an index may take no other."""
     low, high = value.get("low", {}).get("value"), value.get("high", {}).get("value")
@@ -354,4 +364,5 @@ _WRITERS: dict[str, _Writer] = {
     "date": _write_date,
     "number": _write_number,
     "quantity": _write_quantity,
+    "special": _write_position,  # Location.near is the only one
 }

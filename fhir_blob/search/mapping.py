@@ -16,6 +16,7 @@ from typing import Any
 from fhir_blob.fhir.definitions import SearchParameter, definitions
 from fhir_blob.search import Document
 from fhir_blob.search.extraction import components
+from fhir_blob.search.near import degrees
 from fhir_blob.search.terms import key
 
 # Between the parts of a key; it stands in no text that FHIR allows.
@@ -76,6 +77,8 @@ def mapping(type: str) -> dict[str, Any]:
     """The mapping of a resource type, from its search parameters."""
     fields: dict[str, Any] = dict(_OWN)
     for parameter in definitions().search_parameters(type).values():
+        if parameter.type == "special":
+            fields[field("special", parameter.code)] = {"type": "geo_point"}
         if parameter.code in ("_id", "_lastUpdated") or parameter.type not in (*_FIELDS, "composite"):
             continue
         if parameter.type == "composite":
@@ -129,9 +132,14 @@ def source(document: Document) -> dict[str, Any]:
             elif place.name:
                 _WRITERS[kind](found.setdefault(place.name, {}), values, place.is_more)
     for (name, _), parts in groups.items():
-        found.setdefault(name, []).append(parts)
+        found.setdefault(name, []).append(_position(parts) if "x" in parts else parts)
     found["present"] = list(present)
     return found
+
+
+def _position(axes: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    latitude, longitude = degrees((axes["x"]["low"][0], axes["y"]["low"][0], axes["z"]["low"][0]))
+    return {"lat": latitude, "lon": longitude}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +156,8 @@ def _place(kind: str, param: str) -> _Place:
     code, is_part, number = param.partition("$")
     if is_part:  # no query asks for the texts of a component
         return _Place("") if ":" in number else _Place(field("composite", code), part(int(number)))
+    if kind == "number" and param[-2:] in (":x", ":y", ":z"):
+        return _Place(field("special", param[:-2]), param[-1])
     name = param.removesuffix(":more")
     return _Place(field(kind, name), is_more=name != param)
 

@@ -1,4 +1,4 @@
-"""The values of a search: text to Token, String, Reference, Uri, Range or Composite.
+"""The values of a search: text to Token, String, Reference, Uri, Range, Near or Composite.
 
 A text that is none raises ValueError with a sentence; the parser says of which parameter.
 Source: https://hl7.org/fhir/R4/search.html#ptypes
@@ -12,8 +12,9 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from fhir_blob.fhir.definitions import definitions
-from fhir_blob.search import Composite, Range, Reference, String, Token, Uri, Value
+from fhir_blob.search import Composite, Near, Range, Reference, String, Token, Uri, Value
 from fhir_blob.search.dates import span
+from fhir_blob.search.near import near
 from fhir_blob.search.terms import ID, key, target
 
 _ESCAPED = re.compile(r"\\([\\,|$])")
@@ -119,6 +120,11 @@ def quantity(text: str, base: str = "") -> Range:
     return _range(prefix, rest, key(system) or None, key(code) or None)
 
 
+def place(text: str, base: str = "") -> Near:
+    """`latitude|longitude`, and maybe `|distance|units`."""
+    return near([unescape(each) for each in split(text, "|")])
+
+
 def composite(text: str, base: str, types: tuple[str, ...]) -> Composite:
     """Values of each component's type, with `$` between them."""
     parts = split(text, "$")
@@ -160,6 +166,7 @@ READERS: dict[str, Callable[[str, str], Value]] = {
     "date": date,
     "number": number,
     "quantity": quantity,
+    "special": place,
 }
 
 

@@ -17,7 +17,7 @@ from tests.services.server import Server
 # A value of each type of search parameter.
 VALUES = {
     "token": "http://a.example|a", "string": "a", "reference": "Patient/1", "uri": "http://a.example", "date": "ge2024",
-    "number": "lt5", "quantity": "5.4|http://unitsofmeasure.org|mg",
+    "number": "lt5", "quantity": "5.4|http://unitsofmeasure.org|mg", "special": "48.2|16.4|10|km",
 }  # fmt: skip
 WITHOUT_TYPE = {"_list": "1", "_type": "Patient,Observation", "_text": "liver", "_content": "liver"}
 HAS = "_has:Provenance:target:_id"

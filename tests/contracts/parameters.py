@@ -138,6 +138,10 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
         "component-code-value-concept": _both(("component",), _CODE, _CONCEPT),
         "x-many": _where("token", lambda each: read.boolean(len(each.get("component", [])) > 1)),
     },
+    "Location": {
+        **_COMMON, **_status("location-status"), "name": _of("string", read.text, "name", "alias"),
+        "near": _of("special", read.position, "position"),
+    },
     "RiskAssessment": {
         **_COMMON, **_SUBJECT, "risk": _of("token", read.concept, "prediction.qualitativeRisk"),
         "probability": _of("number", read.number, "prediction.probabilityDecimal", "prediction.probabilityRange"),

@@ -13,7 +13,7 @@ from tests.contracts import naive
 from tests.contracts import readings as read
 from tests.contracts.parameters import PARAMETERS, Parameter, common
 from tests.contracts.readings import BASE, Resource, escaped
-from tests.contracts.records import CODES, DATES, SYSTEMS, URIS, records
+from tests.contracts.records import CODES, DATES, PLACES, SYSTEMS, URIS, records
 
 Pairs = list[tuple[str, str]]
 SEEDS = (1, 2)
@@ -24,7 +24,8 @@ _MODIFIERS = {
     "reference": ("", "", "identifier", "text", "Patient", "Group"),
     "uri": ("", "above", "below"),
 }
-_COMPARED = ("date", "number", "quantity", "composite")
+_COMPARED = ("date", "number", "quantity", "composite", "special")
+_UNSORTED = ("composite", "special")
 _NUMBERS = ["5", "5.4", "5.40", "5.35", "100", "0", "0.1", "0.5", "-5", "1e2", "99.5"]
 _UNITS = ["", "", "||mg", f"|{SYSTEMS[0]}|mg", "||g", f"|{SYSTEMS[0]}|", "|urn:iso:std:iso:4217|EUR"]
 _TIMES = ["2013-01-14T10:00", "2013-01-14T10:00:00.5Z", "2013-01-15T04:30:00Z", "2015"]
@@ -96,6 +97,9 @@ def _texts(kind: str, values: Sequence[Any], modifier: str = "") -> list[str]:
         return [prefix + each for prefix in PREFIXES[:-1] for each in ("1970", "1970-01-01T00:00:02Z")]
     if kind == "date":
         return [prefix + each for prefix in PREFIXES for each in (*DATES, *_TIMES)]
+    if kind == "special":
+        distances = ["0", "0.345", "0.346", "10.0", "112|m", "111|m", "0.66|[mi_i]", "6.342|mi", "10007", "20015"]
+        return [f"{latitude}|{longitude}|{each}" for latitude, longitude in PLACES for each in distances]
     if kind in ("number", "quantity"):
         units = [""] if kind == "number" else _UNITS
         return [prefix + each + unit for prefix in PREFIXES for each in _NUMBERS for unit in units]
@@ -152,7 +156,7 @@ def every(type: str) -> Iterator[tuple[Pairs, str]]:
             texts = _asked(parameter, values, modifier)
             for given in chance.sample(texts, min(len(texts), 24 if parameter.kind in _COMPARED else 4)):
                 yield [(f"{code}{modifier and ':'}{modifier}", given)], ""
-        if not parameter.parts:
+        if parameter.kind not in _UNSORTED:
             yield [], code
             yield [], f"-{code}"
 
@@ -196,7 +200,7 @@ def _of_types(values: Sequence[read.Token]) -> list[str]:
 @st.composite
 def order(draw: st.DrawFn, types: list[str]) -> str:
     """The value of `_sort`, '' for none."""
-    known = sorted(code for code, each in common(types).items() if not each.parts)
+    known = sorted(code for code, each in common(types).items() if each.kind not in _UNSORTED)
     codes = draw(st.lists(st.sampled_from(known), max_size=3, unique=True))
     return ",".join(draw(st.sampled_from(["", "-"])) + each for each in codes)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from math import inf
+from math import asin, cos, inf, radians, sin, sqrt
 from typing import Any
 
 from tests.contracts import naive
@@ -169,6 +169,10 @@ def _ends(value: Resource) -> tuple[float, float]:
     return min(ends), max(ends)
 
 
+def position(value: Resource) -> list[tuple[float, float]]:
+    return [(value["latitude"], value["longitude"])]
+
+
 def split(given: str, mark: str) -> list[str]:
     """At each mark with no backslash before it; what is escaped stays so."""
     parts, inside = [""], False
@@ -292,6 +296,19 @@ def _quantity(value: Amount, given: str, modifier: str) -> bool:
     return _number(value, parts[0], modifier)
 
 
+_METRES = {"km": 1000.0, "m": 1.0, "[mi_i]": 1609.344, "mi": 1609.344}
+
+
+def _near(value: tuple[float, float], given: str, modifier: str) -> bool:
+    """By Haversine on a sphere; 'if the units are omitted, then kms should be assumed'."""
+    latitude, longitude, distance, unit = [*given.split("|"), "km"][:4]
+    phi, other = radians(float(latitude)), radians(value[0])
+    wide = radians(float(longitude) - value[1])
+    haversine = sin((phi - other) / 2) ** 2 + cos(phi) * cos(other) * sin(wide / 2) ** 2
+    apart = 2 * 6371008.7714 * asin(sqrt(min(1.0, haversine)))
+    return apart <= float(distance) * _METRES[unit] + 0.02  # a position is known to two centimetres
+
+
 def _prefixed(given: str) -> tuple[str, str]:
     found = _NUMBER.fullmatch(given)
     assert found is not None
@@ -300,7 +317,7 @@ def _prefixed(given: str) -> tuple[str, str]:
 
 _MEETS: dict[str, Callable[[Any, str, str], bool]] = {
     "token": _token, "string": _string, "reference": _reference, "uri": _uri, "date": _date, "number": _number,
-    "quantity": _quantity,
+    "quantity": _quantity, "special": _near,
 }  # fmt: skip
 
 

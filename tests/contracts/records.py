@@ -20,6 +20,11 @@ NUMBERS = [0, 0.1, 0.25, 0.5, 1, 5, 5.35, 5.4, 5.45, 100, -5]
 URIS = ["http://p.example/a", "http://p.example/a/b", "http://p.example/ab", "http://p.example", "urn:oid:1.2"]
 SYSTEMS = ["http://a.example", "http://b.example"]
 CODES = ["a", "b", "c", "A"]
+# Vienna thrice, either side of the antimeridian, the poles, the equator, and what is opposite Vienna.
+PLACES = [
+    (48.2082, 16.3738), (48.21, 16.37), (48.3, 16.3738), (-17.5, 179.99), (-17.5, -179.99), (-17.5, 180), (90, 0),
+    (90, 120), (89.99, -60), (-90, 0), (0, 0), (0.001, 0), (-48.2082, -163.6262),
+]  # fmt: skip
 FORMS = ["http://q.example/forms/1", "http://q.example/forms/1|2", f"{BASE}/Questionnaire/r1"]
 LITERALS = [
     "Patient/r1", "Patient/r2", "Patient/r2/_history/1", "Group/r1", f"{BASE}/Patient/r1", "http://o.example/Patient/r1",
@@ -135,6 +140,13 @@ class _Maker:
             qualitativeRisk=self.concept
         )}  # fmt: skip
 
+    def location(self) -> Resource:
+        latitude, longitude = self.one(PLACES)
+        return self.maybe(
+            status=lambda: self.one(["active", "suspended"]), name=self.word, alias=lambda: self.some(self.word),
+            position=lambda: {"latitude": latitude, "longitude": longitude},
+        )  # fmt: skip
+
     def risk(self) -> Resource:
         return {"status": "final", "subject": self.reference(), **self.maybe(
             prediction=lambda: self.some(self.prediction),
@@ -184,7 +196,7 @@ def records(seed: int, each: int = 18) -> list[Resource]:
     makers: dict[str, Callable[[], Resource]] = {
         "Patient": make.patient, "DocumentReference": make.document, "Observation": make.observation,
         "RiskAssessment": make.risk, "Invoice": make.invoice, "ValueSet": make.value_set,
-        "QuestionnaireResponse": make.answers,
+        "QuestionnaireResponse": make.answers, "Location": make.location,
     }  # fmt: skip
     return [
         {"resourceType": type, "id": f"r{number}", **make.everywhere(), **content()}

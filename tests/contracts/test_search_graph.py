@@ -1,4 +1,4 @@
-"""References mean the same on every index, and what the specification says: chains, _has, lists, compartments, includes."""
+"""References mean on every index what the specification says: chains, _has, lists, compartments, includes."""
 
 from __future__ import annotations
 

@@ -184,3 +184,15 @@ def test_common_parameters() -> None:
         rows("uri", "_profile", basic),
         rows("uri", "_source", basic),
     )
+
+
+def test_positions() -> None:
+    """A place on the globe is a point of the unit sphere; what is off the globe is nowhere."""
+    vienna = {"resourceType": "Location", "position": {"latitude": 48.2082, "longitude": 16.3738}}
+    nowhere = {"resourceType": "Location", "position": {"latitude": 91, "longitude": 0}}
+    found = extract(vienna, base=BASE)["number"]
+
+    assert [("near:x", 0.63939), ("near:y", 0.18786), ("near:z", 0.74557)] == [
+        (param, round(low, 5)) for param, _, low, _ in found
+    ]
+    assert "number" not in extract(nowhere, base=BASE)

@@ -12,6 +12,7 @@ from fhir_blob.search import (
     Chain,
     Composite,
     Missing,
+    Near,
     Query,
     Range,
     Reference,
@@ -165,6 +166,35 @@ def test_refused(name: str, text: str) -> None:
         parse((name, text))
 
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "metres"),
+    [
+        ("48.2|16.4", 50_000),
+        ("48.2|16.4||", 50_000),
+        ("48.2|16.4|11.2", 11_200),
+        ("48.2|16.4|11.2|km", 11_200),
+        ("48.2|16.4|3|mi", 4828.032),
+        ("48.2|16.4|1e2|m", 100),
+    ],
+)
+def test_near(text: str, metres: float) -> None:
+    """A place, a distance of 50 km where none is named, and its unit, km where none is named."""
+    place = parse(("near", text), type="Location").criteria[0].values[0]
+
+    assert Near(48.2, 16.4, metres + 0.02) == place
+
+
+@pytest.mark.parametrize(
+    "text", ["48.2", "x|16.4", "90.1|0", "0|-180.5", "1|1|-3", "1|1|far", "1|1|2|leagues", "1|1|1|km|1", "nan|0", "|"]
+)
+def test_nowhere(text: str) -> None:
+    """What is no place is quoted."""
+    with pytest.raises(BadParameter) as caught:
+        parse(("near", text), type="Location")
+
+    assert f"near={text!r}" in str(caught.value)
 
 
 def test_long_values_are_quoted_in_part() -> None:
