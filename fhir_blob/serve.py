@@ -13,7 +13,7 @@ from granian.server import Server
 from fhir_blob import app
 from fhir_blob.api import metrics
 from fhir_blob.api.logs import Log
-from fhir_blob.api.transfers import end_idle_connections
+from fhir_blob.api.transfers import Connections
 from fhir_blob.settings import Settings
 
 # Bytes of a request's line and headers: beyond it is 431, without an OperationOutcome.
@@ -52,5 +52,8 @@ def _worker(settings: Settings) -> Flask:
     """What each worker process runs: its own connections, threads and caches."""
     services, log = app.wire(settings), Log(settings.log_level)
     app.start_worker(services, log)
-    end_idle_connections(settings.port, settings.stall_seconds)
-    return app.application(services, log)
+    made = app.application(services, log)
+    connections = Connections(made.wsgi_app, settings.port, settings.stall_seconds)
+    made.wsgi_app = connections  # type: ignore[method-assign]
+    connections.start()
+    return made
