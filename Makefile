@@ -55,7 +55,7 @@ postman: .services/newman/.installed ## walk the Postman collection against a ru
 definitions: .venv/.tests .services/definitions/.installed ## distil the official R4 package anew into fhir_blob/fhir/r4
 	$(BIN)/python -m fhir_blob.fhir.r4.distil $(R4_PACKAGE)
 
-services: .services/newman/.installed .services/clients/.installed .services/definitions/.installed $(R4_EXAMPLES) ## install what tests stand on: MinIO, PostgreSQL, Elasticsearch, Chromium, newman, R4 itself
+services: .services/newman/.installed .services/clients/.installed .services/definitions/.installed $(R4_EXAMPLES) ## install what tests stand on: MinIO, PostgreSQL, Elasticsearch, nginx, Chromium, newman, R4 itself
 	PYTHON=$(PYTHON) tests/services/install.sh
 
 clean: ## remove what was made here, but not ./data

@@ -19,6 +19,7 @@ from fhir_blob.settings import Settings, load, variable
 from tests.client import Client, extension
 from tests.packaging import containers
 from tests.packaging.containers import DOCKER, DOCKERFILE, Processes
+from tests.services import ELASTICSEARCH, ELASTICSEARCH_VERSION
 from tests.services.s3 import S3
 from tests.services.server import ROOT, free_port
 
@@ -140,10 +141,11 @@ def test_minio_version() -> None:
 
 
 def test_elasticsearch_version(elasticsearch_url: str) -> None:
-    """It is the Elasticsearch that tests run on."""
+    """It is the Elasticsearch that tests run on, unless they were told to run on another."""
     tested = requests.get(elasticsearch_url, timeout=30).json()["version"]["number"]
 
-    assert SERVICES["elasticsearch"]["image"].endswith(f":{tested}")
+    assert ELASTICSEARCH_VERSION == tested
+    assert SERVICES["elasticsearch"]["image"].endswith(f":{ELASTICSEARCH}")
 
 
 @pytest.fixture

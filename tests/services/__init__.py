@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import NoReturn
@@ -12,9 +13,9 @@ import pytest
 SERVICES = Path(__file__).parents[2] / ".services"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fhir-blob"
 
-
-# Elasticsearch refuses to run as root, and whoever it runs as cannot read what is root's.
-ELASTICSEARCH = (Path("/var/cache/fhir-blob") if os.geteuid() == 0 else CACHE) / "elasticsearch"
+ELASTICSEARCH = "8.16.6"  # the version that tests run on, unless told otherwise
+ELASTICSEARCH_VERSION = os.environ.get("ELASTICSEARCH_VERSION") or ELASTICSEARCH
+_LEAST_JDK = 21
 
 
 def absent(what: str) -> NoReturn:
@@ -34,10 +35,32 @@ def minio() -> Path:
 
 
 def elasticsearch_folder() -> Path:
-    """The folder with `home` and `jre` that `make services` unpacks."""
-    if not (ELASTICSEARCH / ".installed").exists():
-        absent("Elasticsearch")
-    return ELASTICSEARCH
+    """The folder with `home` and `jre` that `make services` unpacks for $ELASTICSEARCH_VERSION."""
+    # It refuses to run as root, and whoever it runs as cannot read what is root's.
+    cache = Path("/var/cache/fhir-blob") if os.geteuid() == 0 else CACHE
+    is_usual = ELASTICSEARCH_VERSION == ELASTICSEARCH
+    folder = cache / ("elasticsearch" if is_usual else f"elasticsearch-{ELASTICSEARCH_VERSION}")
+    if not (folder / ".installed").exists():
+        absent(f"Elasticsearch {ELASTICSEARCH_VERSION}")
+    return folder
+
+
+def jdk() -> Path:
+    """The home of a whole JDK that Elasticsearch 9 runs on: $ES_JAVA_HOME, $JAVA_HOME, or one of the system's."""
+    named = (os.environ.get(name) for name in ("ES_JAVA_HOME", "JAVA_HOME"))
+    homes = [*map(Path, filter(None, named)), *sorted(Path("/usr/lib/jvm").glob("*"))]
+    found = next(filter(_is_jdk, homes), None)
+    if found is None:
+        absent(f"A JDK of {_LEAST_JDK} or newer (ES_JAVA_HOME), which Elasticsearch {ELASTICSEARCH_VERSION} needs,")
+    return found
+
+
+def _is_jdk(home: Path) -> bool:
+    """Whether it is new enough, and has the module that no JRE has."""
+    release = home / "release"
+    told = release.read_text() if release.exists() else ""
+    version = re.search(r'^JAVA_VERSION="(\d+)', told, re.MULTILINE)
+    return version is not None and int(version[1]) >= _LEAST_JDK and "jdk.jlink" in told
 
 
 def postgresql_program(name: str) -> Path:

@@ -53,24 +53,27 @@ class Elasticsearch:
 
     def start(self) -> None:
         """Return once it answers and has recovered its indices."""
-        home, java = self._installed / "home", self._installed / "jre" / "bin" / "java"
+        home, config = self._installed / "home", self._folder / "config"
+        is_new = (home / "lib" / "tools" / "server-launcher").exists()  # 9.x
+        java = (services.jdk() if is_new else self._installed / "jre") / "bin" / "java"
         environ = {
             "ES_JAVA_OPTS": f"-Xms{_HEAP} -Xmx{_HEAP} -XX:TieredStopAtLevel=1",
             "ES_TMPDIR": str(self._folder / "tmp"),
             "HOSTNAME": "localhost",
             "PATH": os.environ["PATH"],
         }
-        settings = {"cli.name": "server", "cli.script": "bin/elasticsearch", "cli.libs": "lib/tools/server-cli"}
-        settings |= {"es.path.home": home, "es.path.conf": self._folder / "config"}  # type: ignore[dict-item]
-        settings |= {"es.distribution.type": "zip", "es.java.type": "bundled"}
-        command = [
-            str(java), "-Xms4m", "-Xmx64m", "-XX:+UseSerialGC",
-            *(f"-D{name}={value}" for name, value in settings.items()),
-            "-cp", f"{home}/lib/*:{home}/lib/cli-launcher/*", "org.elasticsearch.launcher.CliToolLauncher",
-        ]  # fmt: skip
+        environ |= {"ES_HOME": str(home), "ES_PATH_CONF": str(config), "ES_DISTRIBUTION_TYPE": "zip"}
+        environ |= {"JAVA": str(java), "JAVA_TYPE": "ES_JAVA_HOME"}
+        launcher = _new_launcher(home) if is_new else _old_launcher(home, config)
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, user=self._user, cwd=home, env=environ, start_new_session=True
+                [str(java), "-Xms4m", "-Xmx64m", "-XX:+UseSerialGC", *launcher],
+                stdout=log,
+                stderr=log,
+                user=self._user,
+                cwd=home,
+                env=environ,
+                start_new_session=True,
             )
         self._wait()
 
@@ -101,6 +104,20 @@ class Elasticsearch:
             return requests.get(self.url + path, timeout=3).ok
         except requests.RequestException:
             return False
+
+
+def _old_launcher(home: Path, config: Path) -> list[str]:
+    """What bin/elasticsearch of 8.x has Java run."""
+    settings = {"cli.name": "server", "cli.script": "bin/elasticsearch", "cli.libs": "lib/tools/server-cli"}
+    settings |= {"es.path.home": str(home), "es.path.conf": str(config)}
+    settings |= {"es.distribution.type": "zip", "es.java.type": "bundled"}
+    given = [f"-D{name}={value}" for name, value in settings.items()]
+    return [*given, "-cp", f"{home}/lib/*:{home}/lib/cli-launcher/*", "org.elasticsearch.launcher.CliToolLauncher"]
+
+
+def _new_launcher(home: Path) -> list[str]:
+    """What that of 9.x has it run, which reads its environment."""
+    return ["-cp", f"{home}/lib/tools/server-launcher/*", "org.elasticsearch.server.launcher.ServerLauncher"]
 
 
 def _until(is_so: Callable[[], bool], seconds: float) -> None:

