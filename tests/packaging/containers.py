@@ -32,12 +32,16 @@ def raw() -> Any:
     return yaml.safe_load((DOCKER / "compose.yaml").read_text())
 
 
-def instructions(dockerfile: Path) -> list[tuple[str, str]]:
-    """The instructions of its last stage, with what follows each; lines that go on are joined."""
+def instructions(dockerfile: Path, stage: int = -1) -> list[tuple[str, str]]:
+    """The instructions of a stage, the last one, with what follows each; lines that go on are joined."""
     joined = re.sub(r"\\\n\s*", "", dockerfile.read_text())
-    read = [tuple(line.split(maxsplit=1)) for line in joined.splitlines() if line and not line.startswith("#")]
-    last = max(number for number, (name, _) in enumerate(read) if name == "FROM")
-    return [(name, text) for name, text in read[last:]]
+    stages: list[list[tuple[str, str]]] = []
+    for line in filter(lambda line: line and not line.startswith("#"), joined.splitlines()):
+        name, text = line.split(maxsplit=1)
+        if name == "FROM":
+            stages.append([])
+        stages[-1].append((name, text))
+    return stages[stage]
 
 
 def instruction(dockerfile: Path, name: str) -> str:

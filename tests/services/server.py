@@ -81,16 +81,19 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
         server.kill()
 
 
-def start(data: Path, *, wait: bool = True, **settings: Any) -> Server:
-    """Start a server and wait until every part of it is ready; settings are those of fhir_blob.settings."""
+def start(data: Path, *, wait: bool = True, program: Path | None = None, **settings: Any) -> Server:
+    """Start a server and wait until every part of it is ready; settings are those of fhir_blob.settings.
+
+    `program` is another fhir-blob than that of this checkout.
+    """
     data.mkdir(parents=True, exist_ok=True)
     port = settings.pop("port", None) or free_port()
     given = {"data": data, "port": port, "s3_embedded_port": free_port(), **settings}
     with (data / "log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "fhir_blob", "serve"],
+            [program, "serve"] if program else [sys.executable, "-m", "fhir_blob", "serve"],
             cwd=data,
-            env=_environment(given),
+            env=_environment(given) | ({"PYTHONPATH": ""} if program else {}),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
