@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
@@ -23,6 +24,9 @@ _WRITES = {"POST", "PUT", "PATCH"}
 _CHANGES = {"PUT", "PATCH"}
 _TRUE = {"true", "1"}
 _UTF_8 = "; charset=utf-8"
+# In a header a name that a client made up could be anything.
+_STRANGE = re.compile(r"[^A-Za-z0-9_.-]")
+_LONGEST_NAME = 100
 _PLAIN = (("X-Content-Type-Options", "nosniff"), ("Vary", "Accept, Prefer, Accept-Encoding"))
 Headers = list[tuple[str, str]]
 
@@ -77,7 +81,7 @@ def respond(request: Request, context: Context, preferred: Preferences, answer: 
         return Ready(answer.status, headers, _Streamed(answer.body))
     body, type = _body(request, preferred, answer), _type(request, answer)
     if body and answer.content_type == negotiation.FHIR_JSON:
-        body = _formed(request, body, type)
+        body = _formed(request, body, type, headers)
     if body or request.method == "HEAD":
         headers.append(("Content-Type", type))
     if "Content-Length" not in answer.headers and answer.status != 204:
@@ -150,12 +154,16 @@ def _body(request: Request, preferred: Preferences, answer: Answer) -> bytes:
     return body
 
 
-def _formed(request: Request, body: bytes, type: str) -> bytes:
-    """FHIR JSON as the client wants to see it: as XML, or with line breaks."""
+def _formed(request: Request, body: bytes, type: str, headers: Headers) -> bytes:
+    """FHIR JSON as the client wants to see it: with line breaks, or as XML. A header tells what XML cannot hold."""
     pretty = bool(request.query) and request.parameter("_pretty") in _TRUE
-    if negotiation.is_xml(type):
-        return xml.dump(codec.reparse(body), pretty=pretty)
-    return codec.dump(codec.reparse(body), pretty=True) if pretty else body
+    if not negotiation.is_xml(type):
+        return codec.dump(codec.reparse(body), pretty=True) if pretty else body
+    written = xml.write(codec.reparse(body), pretty=pretty)
+    if written.left_out:
+        names = ", ".join(_STRANGE.sub("?", each)[:_LONGEST_NAME] for each in written.left_out)
+        headers.append(("Warning", f'199 - "Left out, having no form in XML: {names}"'))
+    return written.text
 
 
 def _done(answer: Answer) -> bytes:

@@ -72,7 +72,8 @@ def _without_prefixes(text: str, declared: Mapping[str | None, str]) -> str:
 
     def start(tag: str, attributes: dict[str, str]) -> None:
         if made:
-            told = "".join(f" {_prefixed(name)}={quoteattr(value)}" for name, value in attributes.items())
+            known = {_prefixed(name): value for name, value in attributes.items()} | _plain(attributes)
+            told = "".join(f" {name}={quoteattr(value)}" for name, value in known.items())
             made.append(f"<{_local(tag)}{told}>")
         else:
             made.append("")  # the element around it, that has the declarations
@@ -80,10 +81,16 @@ def _without_prefixes(text: str, declared: Mapping[str | None, str]) -> str:
     parser.StartElementHandler = start
     parser.EndElementHandler = lambda tag: made.append(f"</{_local(tag)}>")
     parser.CharacterDataHandler = lambda data: made.append(escape(data))
-    spaces = "".join(f" xmlns{f':{prefix}' if prefix else ''}={quoteattr(uri)}" for prefix, uri in declared.items())
+    needed = {prefix: uri for prefix, uri in declared.items() if not prefix or f"{prefix}:" in text}
+    spaces = "".join(f" xmlns{f':{prefix}' if prefix else ''}={quoteattr(uri)}" for prefix, uri in needed.items())
     parser.Parse(f"<around{spaces}>{text}</around>".encode(), True)
     div = "".join(made[1:-1])
     return _OPENING[:-1] + div[len("<div") :]
+
+
+def _plain(attributes: Mapping[str, str]) -> dict[str, str]:
+    """Those of no namespace: without prefixes two could have one name, and of these XHTML means the plain one."""
+    return {name: value for name, value in attributes.items() if " " not in name}
 
 
 def _local(name: str) -> str:

@@ -8,11 +8,9 @@ Source: https://hl7.org/fhir/R4/xml.html
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
-from itertools import zip_longest
 from typing import Any, NoReturn
 from xml.parsers import expat
 
@@ -20,37 +18,27 @@ from fhir_blob.errors import NotParseable
 from fhir_blob.fhir import xhtml
 from fhir_blob.fhir.codec import DEPTH
 from fhir_blob.fhir.definitions import definitions
-from fhir_blob.fhir.elements import Field, fields
+from fhir_blob.fhir.elements import Field
 from fhir_blob.fhir.primitives import CHECKS
+from fhir_blob.fhir.xml_writer import FHIR, attributes_of, dump, places_of, write
 
-_FHIR = "http://hl7.org/fhir"
+__all__ = ["dump", "parse", "write"]
+
 _XSI = "http://www.w3.org/2001/XMLSchema-instance "
 _ENCODINGS = frozenset({"utf-8", "utf8", "us-ascii"})
 _NARRATIVE_DEPTH = 256
+_NAMESPACES = 100
 _QUOTED = 80
 _BLANK = " \t\r\n"
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\Z")
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9]*)\Z")
+_EMPTY = re.compile(rb"""<[^\s/>]+(?:\s+[^\s=/>]+\s*=\s*(?:"[^"]*"|'[^']*'))*\s*/>""")
 _WHOLE = frozenset({"integer", "positiveInt", "unsignedInt"})
-# Element.id, which no resource has, and the url of an extension.
-_ATTRIBUTES = {"Extension": ("id", "url")}
-_SPECIAL = re.compile('[&<>"\x00-\x1f\ud800-\udfff\ufffe\uffff]')
-_ESCAPED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
 
 
 def parse(text: bytes) -> dict[str, Any]:
     """The resource as JSON has it, decimals with their digits. NotParseable names what has no place in it."""
     return _Reader(text).read()
-
-
-def dump(resource: Mapping[str, Any], *, pretty: bool = False) -> bytes:
-    """The XML of a valid resource, elements in the order of their definition.
-
-    Properties that R4 does not know cannot be written; a character that XML does not know is U+FFFD.
-    """
-    out = ['<?xml version="1.0" encoding="UTF-8"?>']
-    _write_resource(out, resource, "\n" if pretty else "", f' xmlns="{_FHIR}"')
-    return "".join(out).encode()
 
 
 @dataclass(slots=True)
@@ -91,7 +79,7 @@ class _Reader:
         parser.buffer_text = True
         parser.XmlDeclHandler = _check_encoding
         parser.StartDoctypeDeclHandler = _refuse_doctype
-        parser.StartNamespaceDeclHandler = lambda prefix, uri: self._declared.append((prefix, uri or ""))
+        parser.StartNamespaceDeclHandler = self._declare
         parser.EndNamespaceDeclHandler = lambda prefix: self._declared.pop()
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
@@ -110,20 +98,26 @@ class _Reader:
             del self._parser  # it knows this reader: neither would end before the next garbage collection
         return self._resource
 
+    def _declare(self, prefix: str | None, uri: str) -> None:
+        """Each may be looked through for each narrative."""
+        self._declared.append((prefix, uri or ""))
+        if len(self._declared) > _NAMESPACES:
+            raise NotParseable(f"More than {_NAMESPACES} namespaces are declared at once.")
+
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         namespace, _, name = tag.rpartition(" ")
         above = self._open
         if self._inside:
             self._go_into(namespace, name)
         elif above is None:
-            if namespace != _FHIR:
-                raise NotParseable(f"The root element {name[:_QUOTED]!r} is not of the namespace {_FHIR}.")
+            if namespace != FHIR:
+                raise NotParseable(f"The root element {name[:_QUOTED]!r} is not of the namespace {FHIR}.")
             self._open = _resource(name, None, attributes)
-        elif above.type == "Resource" and namespace == _FHIR:
+        elif above.type == "Resource" and namespace == FHIR:
             self._open = _resource(name, above, attributes)
         else:
-            field = _places(above.type).get(name)
-            if field is None or namespace != (xhtml.XHTML if field[1].type == "xhtml" else _FHIR):
+            field = places_of(above.type).get(name)
+            if field is None or namespace != (xhtml.XHTML if field[1].type == "xhtml" else FHIR):
                 above.refuse(f"the element {name[:_QUOTED]!r} is unknown here.")
             if field[1].type == "xhtml":
                 self._inside, self._narrative = 1, self._parser.CurrentByteIndex
@@ -164,7 +158,9 @@ class _Reader:
 
     def _keep(self, narrative: _Element) -> None:
         """The div, from its first letter to its last."""
-        end = self._text.index(b">", self._parser.CurrentByteIndex) + 1
+        end = self._parser.CurrentByteIndex
+        if not _EMPTY.fullmatch(self._text, self._narrative, end):  # after that expat stands, else at the closing tag
+            end = self._text.index(b">", end) + 1
         if "div" in narrative.found:
             narrative.refuse("the element 'div' stands twice.")
         narrative.found["div"] = xhtml.from_xml(self._text[self._narrative : end].decode(), dict(self._declared))
@@ -196,7 +192,7 @@ def _opened(element: _Element, attributes: Mapping[str, str]) -> _Element:
     is_primitive = element.type in CHECKS
     if element.level > DEPTH and not is_primitive:
         raise NotParseable(f"The body is nested deeper than {DEPTH} levels.")
-    known = _attributes(element.type)
+    known = attributes_of(element.type)
     for name, value in attributes.items():
         if name in known:
             element.found[name] = value
@@ -259,76 +255,3 @@ def _value(text: str, type: str) -> Any:
         except ArithmeticError:  # an exponent that no number has
             return text
     return text
-
-
-@lru_cache(None)
-def _attributes(type: str) -> tuple[str, ...]:
-    """The children that are written as attributes."""
-    return () if type in definitions().types or type == "Resource" else _ATTRIBUTES.get(type, ("id",))
-
-
-@lru_cache(None)
-def _places(type: str) -> Mapping[str, tuple[int, Field]]:
-    """The elements in one of the type, each with its place among the others; a primitive has what Element has."""
-    known = fields("Element" if type in CHECKS else type)
-    return {
-        name: (number, field) for number, (name, field) in enumerate(known.items()) if name not in _attributes(type)
-    }
-
-
-def _write_resource(out: list[str], value: Mapping[str, Any], gap: str, declared: str = "") -> None:
-    _write(out, value["resourceType"], declared, value, value["resourceType"], gap)
-
-
-def _write(out: list[str], name: str, attributes: str, value: Mapping[str, Any], type: str, gap: str) -> None:
-    """One element with its attributes and children; `gap` is the line break before it, or nothing."""
-    told = "".join(f' {each}="{_text(value[each])}"' for each in _attributes(type) if each in value)
-    out.append(f"{gap}<{name}{attributes}{told}")
-    first = len(out)
-    _write_children(out, value, type, f"{gap}  " if gap else "")
-    if len(out) == first:
-        out.append("/>")
-    else:
-        out[first - 1] += ">"
-        out.append(f"{gap}</{name}>")
-
-
-def _write_children(out: list[str], value: Mapping[str, Any], type: str, gap: str) -> None:
-    places = _places(type)
-    given = {each.removeprefix("_") for each in value}
-    for name in sorted((each for each in given if each in places), key=lambda each: places[each][0]):
-        field = places[name][1]
-        for each, beside in _pairs(value.get(name), value.get(f"_{name}")):
-            if field.type == "Resource":
-                out.append(f"{gap}<{name}>")
-                _write_resource(out, each, f"{gap}  " if gap else "")
-                out.append(f"{gap}</{name}>")
-            elif field.type == "xhtml":
-                out.append(f"{gap}{xhtml.to_xml(each or '')}")
-            elif field.type in CHECKS:
-                told = "" if each is None else f' value="{_text(each)}"'
-                if beside:
-                    _write(out, name, told, beside, field.type, gap)
-                else:
-                    out.append(f"{gap}<{name}{told}/>")
-            else:
-                _write(out, name, "", each, field.type, gap)
-
-
-def _pairs(values: Any, beside: Any) -> Iterator[tuple[Any, Any]]:
-    """Each value of an element with its id and extensions."""
-    if isinstance(values, list) or isinstance(beside, list):
-        return zip_longest(values or (), beside or ())
-    return iter(((values, beside),))
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return _SPECIAL.sub(_escaped, value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(Decimal(value))  # of a long integer too, which str refuses
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return _ESCAPED.get(found[0], "\ufffd")

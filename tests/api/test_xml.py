@@ -6,7 +6,7 @@ import pytest
 from lxml import etree
 
 from tests.client import Client, diagnostics
-from tests.services.server import Server
+from tests.services.server import Server, StartServer
 
 XML = {"Content-Type": "application/fhir+xml"}
 PATIENT = '<Patient xmlns="http://hl7.org/fhir"><active value="true"/><name><family value="Ünal"/></name></Patient>'
@@ -177,3 +177,17 @@ def test_what_xml_cannot_be(fhir: Client) -> None:
     sent = fhir("POST", "Patient", data=b"a,b", headers={"Content-Type": "text/csv"})
 
     assert (406, 415) == (asked.status_code, sent.status_code)
+
+
+def test_what_has_no_form_in_xml(start_server: StartServer) -> None:
+    """An element that lenient validation let in is left out of XML, and a Warning names it, cut down to letters."""
+    fhir = Client(start_server(validation="lenient").base)
+    made = fhir.create({"resourceType": "Patient", "active": True, "_name": [{"id": "a"}], 'co"l\r\nour': "red"})
+    read = fhir.get(f"Patient/{made['id']}?_format=xml")
+    found = fhir.get(f"Patient?_id={made['id']}&_format=xml")
+
+    told = '199 - "Left out, having no form in XML: '
+    assert (200, ["true"]) == (read.status_code, values(read.content, "f:active"))
+    assert f'{told}Patient._name, Patient.co?l??our"' == read.headers["Warning"]
+    assert f'{told}Bundle.entry.resource._name, Bundle.entry.resource.co?l??our"' == found.headers["Warning"]
+    assert "red" == fhir.fhir(f"Patient/{made['id']}")['co"l\r\nour']
