@@ -36,6 +36,9 @@ from fhir_blob.settings import Settings, SettingsError, load
 from fhir_blob.store import Blob, Transaction
 from fhir_blob.store.sql import migrate, open_store
 
+# How long the S3 may be out of reach untold: the embedded one starts beside the server.
+_PATIENCE_SECONDS = 20.0
+
 
 def create_app(settings: Settings | None = None) -> Flask:
     """A Flask application with all parts running; the embedded S3 is started where no other is set."""
@@ -204,6 +207,7 @@ def indexer(services: Services, log: Log) -> Indexer:
 
 def _work(services: Services, log: Log, stop: Event) -> None:
     bucket_is_there = False
+    well = time.monotonic()
     while not stop.wait(1.0):
         try:
             if not bucket_is_there:
@@ -212,5 +216,7 @@ def _work(services: Services, log: Log, stop: Event) -> None:
             look(services.store.index_tasks)
             while services.lifecycle.run_due(50):
                 pass
+            well = time.monotonic()
         except FhirError as error:
-            log.warning("outbox waits", error=str(error))
+            if time.monotonic() - well > _PATIENCE_SECONDS:
+                log.warning("outbox waits", error=str(error))

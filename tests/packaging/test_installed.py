@@ -44,7 +44,7 @@ def copy(names: list[str], folder: Path) -> None:
 
 
 def test_it_serves(program: Path, tmp_path: Path) -> None:
-    """It starts with the embedded S3, takes and gives bytes, knows R4 and its profiles, and has its other commands."""
+    """It starts without a warning, takes and gives bytes, knows R4 and its profiles, and has its other commands."""
     server = start(tmp_path / "data", program=program, workers=1)
     try:
         client = Client(server.base)
@@ -57,7 +57,7 @@ def test_it_serves(program: Path, tmp_path: Path) -> None:
         server.kill()
     told, hashed = run(program, "--help"), run(program, "hash", given="a password\n")
 
-    assert b"installed" == got.content
+    assert (b"installed", False) == (got.content, '"warning"' in server.log)
     assert (422, CANONICAL) == (refused.status_code, profile["url"])
     assert "index-worker" in told
     assert hashed.startswith("$argon2")
