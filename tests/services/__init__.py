@@ -98,12 +98,37 @@ def java_libraries() -> Path:
     return folder
 
 
+def fhir_cases() -> Path:
+    """The folder of HL7's own test cases for R4: https://github.com/FHIR/fhir-test-cases"""
+    folder = CACHE / "fhir-cases"
+    if not (folder / ".installed").exists():
+        absent("The test cases of HL7")
+    return folder / "org" / "hl7" / "fhir" / "testcases" / "r4"
+
+
+def json_patch_cases() -> Path:
+    """The package of https://github.com/json-patch/json-patch-tests"""
+    _need_npm("The package of JSON Patch's test cases")
+    package = SERVICES / "json-patch-test-suite-1.1.0.tgz"
+    if not package.exists():
+        absent("The package of JSON Patch's test cases")
+    return package
+
+
 def r4_package() -> Path:
     """The official hl7.fhir.r4.core package, with R4's definitions and examples."""
     package = SERVICES / "definitions" / "google" / "fhir" / "r4" / "data" / "hl7.fhir.r4.core.tgz"
     if not package.exists():
         absent("The R4 package")
     return package
+
+
+def ucum_table() -> Path:
+    """UCUM's own table of units, ucum-essence.xml."""
+    table = SERVICES / "definitions" / "ucumvert" / "vendor" / "ucum-essence.xml"
+    if not table.exists():
+        absent("UCUM's table")
+    return table
 
 
 def r4_examples() -> Path:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the real servers that tests start, where they are not there yet: MinIO, PostgreSQL, Elasticsearch,
-# nginx and Chromium; and HAPI's client and validator for Java.
+# nginx and Chromium; HAPI's client and validator for Java; HL7's test cases.
 # MinIO publishes its source only; it is built into $XDG_CACHE_HOME/fhir-blob/bin.
 set -euo pipefail
 
@@ -15,6 +15,7 @@ elasticsearch_version=${ELASTICSEARCH_VERSION:-8.16.6}
 declare -A sonar=([8.16.6]=25.12.0.117093 [9.4.3]=26.9.0.129388)
 java_project=$(dirname "${BASH_SOURCE[0]}")/../clients/java/pom.xml
 elasticsearch=$cache/elasticsearch
+fhir_cases=org.hl7.fhir.testcases:fhir-test-cases:1.7.69
 [[ $(id -u) -eq 0 ]] && elasticsearch=/var/cache/fhir-blob/elasticsearch
 [[ $elasticsearch_version != 8.16.6 ]] && elasticsearch+=-$elasticsearch_version
 
@@ -110,6 +111,24 @@ install_java() {
         -DoutputDirectory="$cache/java" >&2 && cp "$java_project" "$cache/java"
 }
 
+# HL7's own test cases for FHIRPath and patches; of the archive only those are kept.
+install_fhir_cases() {
+    [[ $(cat "$cache/fhir-cases/.installed" 2>/dev/null) == "$fhir_cases" ]] && return
+    if ! command -v mvn >/dev/null; then
+        echo "HL7's test cases are fetched by Maven, which is absent: apt-get install maven" >&2
+        return 1
+    fi
+    local r4=org/hl7/fhir/testcases/r4
+    rm -rf "$cache/fhir-cases"
+    mvn -B -q org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack \
+        -Dartifact=$fhir_cases -DoutputDirectory="$cache/fhir-cases" \
+        -Dmdep.unpack.includes="$r4/*.xml,$r4/*.json,$r4/patch/*,$r4/fhirpath/*" >&2 &&
+        echo "$fhir_cases" >"$cache/fhir-cases/.installed"
+    local done=$?
+    rm -rf "$HOME/.m2/repository/org/hl7/fhir/testcases/fhir-test-cases"
+    return $done
+}
+
 missing=0
 install_minio || missing=1
 install_postgresql || missing=1
@@ -117,4 +136,5 @@ install_elasticsearch || missing=1
 install_chromium || missing=1
 install_nginx || missing=1
 install_java || missing=1
+install_fhir_cases || missing=1
 exit "$missing"
