@@ -172,6 +172,11 @@ class Definitions:
         }
 
 
+def units() -> Mapping[str, Any]:
+    """UCUM's table, as fhir/r4/distil_units.py makes it."""
+    return _read("ucum.json")
+
+
 @lru_cache
 def _read(name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((_FOLDER / name).read_bytes())

@@ -46,7 +46,10 @@ class Uri:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A date (microseconds), number or quantity: `prefix` against [low, high), the precision as written."""
+    """A date (microseconds), number or quantity: `prefix` against [low, high), the precision as written.
+
+    `in_base`: against quantities in UCUM's base units, `code` being such a one.
+    """
 
     prefix: str
     low: float
@@ -54,6 +57,7 @@ class Range:
     value: float
     system: str | None = None
     code: str | None = None
+    in_base: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,9 +76,9 @@ def condition(criterion: Criterion) -> Condition:
         return _uris(parameter.code, _of(values, Uri), modifier)
     if parameter.type == "special":
         return _near(parameter.code, _of(values, Near))
-    return Condition(
-        f"{parameter.type}_index", (parameter.code,), any_of([_term(each, "i") for each in values]), rank=6
-    )
+    params = _params(parameter.code, values)
+    where = any_of([_term_of(parameter.code, each, "i", params) for each in values])
+    return Condition(f"{parameter.type}_index", params, where, rank=6)
 
 
 def last_updated(values: Sequence[Value], name: str) -> Sql:
@@ -133,18 +133,34 @@ def _missing(criterion: Criterion, value: Missing) -> Condition:
 def _composite(criterion: Criterion) -> Condition:
     parts, code = components(criterion.parameter), criterion.parameter.code
     names = ("i", *(f"j{number}" for number in range(2, len(parts) + 1)))
-    joins, arguments = [], []
-    for number, (name, part) in enumerate(zip(names[1:], parts[1:], strict=True), 2):
-        joins.append(f"JOIN {part.type}_index {name} ON {name}.rid = i.rid AND {name}.grp = i.grp AND {name}.param = ?")
-        arguments.append(f"{code}${number}")
+    codes = [f"{code}${number}" for number in range(1, len(parts) + 1)]
+    composites = [each.parts for each in _of(criterion.values, Composite)]
+    params = [_params(each, values) for each, values in zip(codes, zip(*composites, strict=True), strict=True)]
+    joins = [
+        Sql(f"JOIN {part.type}_index {name} ON {name}.rid = i.rid AND {name}.grp = i.grp AND ")
+        for name, part in zip(names[1:], parts[1:], strict=True)
+    ]
+    on = [one_of(f"{name}.param", of) for name, of in zip(names[1:], params[1:], strict=True)]
     where = any_of(
-        [
-            all_of([_term(value, name) for value, name in zip(each.parts, names, strict=True)])
-            for each in _of(criterion.values, Composite)
-        ]
+        [all_of([_term_of(*each) for each in zip(codes, values, names, params, strict=True)]) for values in composites]
     )
-    join = Sql(" ".join(joins), tuple(arguments))
-    return Condition(f"{parts[0].type}_index", (f"{code}$1",), where, rank=5, join=join)
+    text = " ".join(each.text + param.text for each, param in zip(joins, on, strict=True))
+    join = Sql(text, tuple(argument for each in on for argument in each.arguments))
+    return Condition(f"{parts[0].type}_index", params[0], where, rank=5, join=join)
+
+
+def _param(code: str, value: Value) -> str:
+    return f"{code}:ucum" if isinstance(value, Range) and value.in_base else code
+
+
+def _params(code: str, values: Sequence[Value]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_param(code, each) for each in values))
+
+
+def _term_of(code: str, value: Value, name: str, params: Sequence[str]) -> Sql:
+    """Among rows of several params, those of the value's own."""
+    found = _term(value, name)
+    return found if len(params) == 1 else all_of([Sql(f"{name}.param = ?", (_param(code, value),)), found])
 
 
 def _near(param: str, places: Sequence[Near]) -> Condition:
@@ -319,6 +335,10 @@ def _number(value: Range, name: str) -> Sql:
         found.append(Sql(f"{name}.system = ?", (value.system,)))
     if value.code is not None:
         either = f"({name}.code = ? OR {name}.unit = ?)"
-        code = Sql(f"{name}.code = ?", (value.code,)) if value.system else Sql(either, (value.code, value.code))
+        code = (
+            Sql(f"{name}.code = ?", (value.code,))
+            if value.system or value.in_base
+            else Sql(either, (value.code, value.code))
+        )
         found.append(code)
     return all_of(found)

@@ -131,8 +131,15 @@ def _criterion(criterion: Criterion) -> Dsl:
     ranges = [_term(each, name) for each in _of(values, Range)]
     if parameter.type != "quantity":
         return any_of(ranges)
-    inner = any_of([_term(each, f"{name}.each") for each in _of(values, Range)])
-    return {"nested": {"path": f"{name}.each", "query": inner}}
+    return any_of([_nested(f"{_in_base(name, each)}.each", each) for each in _of(values, Range)])
+
+
+def _in_base(name: str, value: Value) -> str:
+    return f"{name}:ucum" if isinstance(value, Range) and value.in_base else name
+
+
+def _nested(path: str, value: Range) -> Dsl:
+    return {"nested": {"path": path, "query": _number(value, path)}}
 
 
 def _near(place: Near, name: str) -> Dsl:
@@ -148,7 +155,12 @@ def _composite(criterion: Criterion) -> Dsl:
     name = field("composite", criterion.parameter.code)
     numbers = range(1, len(components(criterion.parameter)) + 1)
     ways = [
-        all_of([_term(value, f"{name}.{part(number)}") for number, value in zip(numbers, each.parts, strict=True)])
+        all_of(
+            [
+                _term(value, _in_base(f"{name}.{part(number)}", value))
+                for number, value in zip(numbers, each.parts, strict=True)
+            ]
+        )
         for each in _of(criterion.values, Composite)
     ]
     return {"nested": {"path": name, "query": any_of(ways)}}
@@ -291,7 +303,7 @@ def _number(value: Range, name: str) -> Dsl:
     if value.system is not None:
         found.append({"term": {f"{name}.system": value.system}})
     if value.code is not None:
-        names = ("code",) if value.system else ("code", "unit")
+        names = ("code",) if value.system or value.in_base else ("code", "unit")
         found.append(any_of([{"term": {f"{name}.{each}": value.code}} for each in names]))
     return all_of(found)
 

@@ -4,6 +4,7 @@ The plan of a type is made once, of closures. Rows besides those of the paramete
  - `code:text` (string): displays and texts; `identifier:ofType` (token): type system, 'type code|value';
  - `subject:identifier` (token): the identifier in a Reference;
  - `text:more` (string): overlapping windows of a text that is too long for one row;
+ - `value-quantity:ucum` (quantity): the same in base units, see ucum;
  - `near:x`, `near:y`, `near:z` (number): a place on the globe, see near;
  - the words of the narrative and of everything, for `_text` and `_content`;
  - `code-value$1`, `code-value$2`: the components of a composite, those of one element sharing `grp`.
@@ -13,8 +14,6 @@ Source: https://hl7.org/fhir/R4/search.html#ptypes
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
@@ -28,18 +27,18 @@ from fhir_blob.fhir.definitions import (
 )
 from fhir_blob.fhir.nodes import Pair
 from fhir_blob.fhir.paths import Path, compile_path
+from fhir_blob.search.amounts import amount, spread
 from fhir_blob.search.dates import EARLIEST, LATEST, span
 from fhir_blob.search.near import point
 from fhir_blob.search.terms import LONGEST_TEXT, fold, key, target
 from fhir_blob.search.texts import text_rows
+from fhir_blob.search.ucum import canonical
 from fhir_blob.store import IndexEntries
 
 # R4 gives the components of this one in the wrong order.
 _SWAPPED = {"http://hl7.org/fhir/SearchParameter/DocumentReference-relationship"}
 _COLUMNS = ("_id", "_lastUpdated")
 _WINDOW = LONGEST_TEXT // 2
-_CURRENCIES = "urn:iso:std:iso:4217"
-_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 
 class _Rows:
@@ -299,7 +298,7 @@ def _period(value: dict[str, Any]) -> tuple[int, int]:
 
 def _write_number(rows: _Rows, param: str, group: int, value: Any, type: str) -> None:
     if type == "Range":
-        rows.number.append((param, group, *_range(value)))
+        rows.number.append((param, group, *spread(value)))
     elif type == "Extension":
         if (inner := _in_extension(value)) is not None:
             _write_number(rows, param, group, *inner)
@@ -315,45 +314,18 @@ def _write_position(rows: _Rows, param: str, group: int, value: Any, type: str) 
             rows.number.append((f"{param}:{axis}", group, at, at))
 
 
-def _range(value: dict[str, Any]) -> tuple[float, float]:
-    """From the lesser to the greater, whichever is called low: an index may take no other."""
-    low, high = value.get("low", {}).get("value"), value.get("high", {}).get("value")
-    ends = -math.inf if low is None else float(low), math.inf if high is None else float(high)
-    return min(ends), max(ends)
-
-
 def _write_quantity(rows: _Rows, param: str, group: int, value: Any, type: str) -> None:
     if not isinstance(value, dict):
         return
     if type == "Extension":
         if (inner := _in_extension(value)) is not None:
             _write_quantity(rows, param, group, *inner)
-    elif type == "Range":
-        unit = value.get("low") or value.get("high") or {}
-        rows.quantity.append((param, group, *_unit(unit), *_range(value)))
-    elif type == "SampledData":
-        rows.quantity.append((param, group, *_unit(value["origin"]), *_sampled(value)))
-    elif "value" in value:
-        rows.quantity.append((param, group, *_unit(value), *_compared(float(value["value"]), value.get("comparator"))))
-
-
-def _unit(value: dict[str, Any]) -> tuple[str, str, str]:
-    """(system, code, unit); money has a currency instead."""
-    if "currency" in value:
-        return _CURRENCIES, value["currency"], value["currency"]
-    return key(value.get("system", "")), key(value.get("code", "")), key(value.get("unit", ""))
-
-
-def _compared(value: float, comparator: str | None) -> tuple[float, float]:
-    low = -math.inf if comparator in ("<", "<=") else value
-    return low, math.inf if comparator in (">", ">=") else value
-
-
-def _sampled(value: dict[str, Any]) -> tuple[float, float]:
-    """From the least to the greatest of the samples."""
-    origin, factor = float(value["origin"].get("value", 0)), float(value.get("factor", 1))
-    samples = [float(each) * factor for each in _NUMBER.findall(value.get("data", ""))] or [0.0]
-    return origin + min(samples), origin + max(samples)
+    elif (found := amount(value, type)) is not None:
+        rows.quantity.append((param, group, *found))
+        system, code, _, low, high = found
+        in_base = canonical(system, code, low, high)
+        if in_base is not None:
+            rows.quantity.append((f"{param}:ucum", group, "", in_base[0], "", *in_base[1]))
 
 
 _WRITERS: dict[str, _Writer] = {

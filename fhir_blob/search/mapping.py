@@ -45,6 +45,7 @@ _FIELDS: Mapping[str, Mapping[str, Any]] = {
 _BESIDE = {
     "token": (("text", "string"), ("ofType", "token")),
     "reference": (("text", "string"), ("identifier", "token")),
+    "quantity": (("ucum", "quantity"),),
 }
 _OWN = {
     "tenant": _KEYWORD,
@@ -96,7 +97,8 @@ def field(kind: str, param: str) -> str:
 
 def _parts(parameter: SearchParameter) -> dict[str, Any]:
     parts = components(parameter)
-    return {part(number): {"properties": _PART_FIELDS[each.type]} for number, each in enumerate(parts, 1)}
+    found = {part(number): {"properties": _PART_FIELDS[each.type]} for number, each in enumerate(parts, 1)}
+    return found | {f"{name}:ucum": each for name, each in found.items() if each["properties"] is _QUANTITY}
 
 
 def part(number: int) -> str:
@@ -154,8 +156,11 @@ class _Place:
 @lru_cache(8192)
 def _place(kind: str, param: str) -> _Place:
     code, is_part, number = param.partition("$")
-    if is_part:  # no query asks for the texts of a component
-        return _Place("") if ":" in number else _Place(field("composite", code), part(int(number)))
+    if is_part:
+        at, _, beside = number.partition(":")
+        if beside not in ("", "ucum"):  # no query asks for the texts of a component
+            return _Place("")
+        return _Place(field("composite", code), f"{part(int(at))}:ucum" if beside else part(int(at)))
     if kind == "number" and param[-2:] in (":x", ":y", ":z"):
         return _Place(field("special", param[:-2]), param[-1])
     name = param.removesuffix(":more")

@@ -16,6 +16,7 @@ from fhir_blob.search import Composite, Near, Range, Reference, String, Token, U
 from fhir_blob.search.dates import span
 from fhir_blob.search.near import near
 from fhir_blob.search.terms import ID, key, target
+from fhir_blob.search.ucum import canonical
 
 _ESCAPED = re.compile(r"\\([\\,|$])")
 _PREFIXED = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)", re.DOTALL)
@@ -111,13 +112,21 @@ def number(text: str, base: str = "") -> Range:
 
 
 def quantity(text: str, base: str = "") -> Range:
-    """`[prefix]number|system|code`; `number||code` has the code or the unit, `number` any."""
+    """`[prefix]number|system|code`; `number||code` has the code or the unit, `number` any.
+
+    In a unit of UCUM it is meant in whatever unit it is stored.
+    """
     parts = [unescape(each) for each in split(text, "|")]
     if len(parts) not in (1, 3):
         raise ValueError("a quantity is written number or number|system|code")
     prefix, rest = _prefixed(parts[0])
     system, code = (parts[1], parts[2]) if len(parts) == 3 else ("", "")
-    return _range(prefix, rest, key(system) or None, key(code) or None)
+    found = _range(prefix, rest, key(system) or None, key(code) or None)
+    in_base = canonical(system, code, found.low, found.high, found.value)
+    if in_base is None:
+        return found
+    unit, (low, high, value) = in_base
+    return Range(prefix, low, high, value, None, unit, in_base=True)
 
 
 def place(text: str, base: str = "") -> Near:

@@ -26,8 +26,9 @@ _MODIFIERS = {
 }
 _COMPARED = ("date", "number", "quantity", "composite", "special")
 _UNSORTED = ("composite", "special")
-_NUMBERS = ["5", "5.4", "5.40", "5.35", "100", "0", "0.1", "0.5", "-5", "1e2", "99.5"]
-_UNITS = ["", "", "||mg", f"|{SYSTEMS[0]}|mg", "||g", f"|{SYSTEMS[0]}|", "|urn:iso:std:iso:4217|EUR"]
+_NUMBERS = ["98.6", "37.0", "5400", "0.0054", "5", "5.4", "5.40", "5.35", "100", "0", "0.1", "0.5", "-5", "1e2", "99.5"]
+_UNITS = ["", "", "||mg", f"|{SYSTEMS[0]}|mg", "||g", f"|{SYSTEMS[0]}|", f"|{read.UCUM}|", "|urn:iso:std:iso:4217|EUR"]
+_UNITS += [f"|{read.UCUM}|{each}" for each in ("mg", "g", "kg", "ug", "Cel", "K", "[degF]", "{score}", "mg/dL")]
 _TIMES = ["2013-01-14T10:00", "2013-01-14T10:00:00.5Z", "2013-01-15T04:30:00Z", "2015"]
 
 

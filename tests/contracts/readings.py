@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from math import asin, cos, inf, radians, sin, sqrt
 from typing import Any
 
@@ -265,30 +266,54 @@ def _date(value: naive.Span, given: str, modifier: str) -> bool:
     return naive.compared_spans(prefix, search, value)
 
 
-def _number(value: Amount, given: str, modifier: str) -> bool:
+def _number(value: Amount, given: str, unit: str) -> bool:
+    """In the unit that the values are in, where both have one."""
     prefix, rest = _prefixed(given)
     exact = Decimal(rest)
-    half = Decimal(10) ** (-len(rest.partition(".")[2])) / 2
-    low, high = float(exact - half), float(exact + half)
+    half = Decimal(10) ** (-len(rest.partition(".")[2])) / 2 if rest != "1e2" else 5  # '1e2: range [95 .. 105)'
+    low, high, middle = float(exact - half), float(exact + half), float(exact)
     if prefix == "ap":
-        tenth = abs(float(exact)) / 10
-        return value.high >= min(low, float(exact) - tenth) and value.low <= max(high, float(exact) + tenth)
+        tenth = abs(middle) / 10
+        low, high = min(low, middle - tenth), max(high, middle + tenth)
+    if unit:
+        low, high, middle = (_based(each, unit) for each in (low, high, middle))
+    if prefix == "ap":
+        return value.high >= low and value.low <= high
     is_inside = low <= value.low and value.high < high
     return {
         "eq": is_inside,
         "ne": not is_inside,
-        "gt": value.high > float(exact),
-        "lt": value.low < float(exact),
-        "ge": value.high >= float(exact),
-        "le": value.low <= float(exact),
+        "gt": value.high > middle,
+        "lt": value.low < middle,
+        "ge": value.high >= middle,
+        "le": value.low <= middle,
         "sa": value.low >= high,
         "eb": value.high < low,
     }[prefix]
 
 
+UCUM = "http://unitsofmeasure.org"
+# What one of each is in a unit of its kind, and where its scale begins.
+_IN_BASE = {
+    "ug": ("g", Fraction(1, 10**6), 0), "mg": ("g", Fraction(1, 1000), 0), "g": ("g", Fraction(1), 0),
+    "kg": ("g", Fraction(1000), 0), "[lb_av]": ("g", Fraction("453.59237"), 0), "mg/dL": ("g/L", Fraction(1, 100), 0),
+    "g/L": ("g/L", Fraction(1), 0), "Cel": ("K", Fraction(1), Fraction("273.15")), "K": ("K", Fraction(1), 0),
+    "[degF]": ("K", Fraction(5, 9), Fraction("459.67") * Fraction(5, 9)),
+}  # fmt: skip
+
+
+def _based(number: float, unit: str) -> float:
+    _, factor, start = _IN_BASE[unit]
+    return number if number in (inf, -inf) else float(Fraction(str(number)) * factor + start)
+
+
 def _quantity(value: Amount, given: str, modifier: str) -> bool:
     parts = [*(plain(each) for each in split(given, "|")), "", ""]
     system, unit = parts[1], parts[2]
+    if system == UCUM and unit in _IN_BASE:  # 'any value where the units can be converted'
+        if value.system != UCUM or value.code not in _IN_BASE or _IN_BASE[value.code][0] != _IN_BASE[unit][0]:
+            return False
+        return _number(Amount(_based(value.low, value.code), _based(value.high, value.code)), parts[0], unit)
     if system and value.system != system:
         return False
     if unit and unit != value.code and (system or unit != value.unit):

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from tests.contracts.readings import BASE, Resource
+from tests.contracts.readings import BASE, UCUM, Resource
 
 WORDS = [
     "Smith", "smyth", "Ångström", "Straße", "O'Neil", "van  der Berg", "100% sure", "a_b", "ﬁne", "山田 太郎", "İzmir",
@@ -16,7 +16,7 @@ DATES = [
     "2012", "2013", "2013-01", "2013-02", "2013-01-14", "2013-12-31", "2014-01-01", "2013-01-14T10:00:00Z",
     "2013-01-14T10:00:00.500Z", "2013-01-14T23:30:00-05:00", "2013-01-15T05:00:00+01:00", "2012-12-31T23:30:00-01:00",
 ]  # fmt: skip
-NUMBERS = [0, 0.1, 0.25, 0.5, 1, 5, 5.35, 5.4, 5.45, 100, -5]
+NUMBERS = [0, 0.1, 0.25, 0.5, 1, 5, 5.35, 5.4, 5.45, 100, -5, 0.0054, 37, 98.6, 5400]
 URIS = ["http://p.example/a", "http://p.example/a/b", "http://p.example/ab", "http://p.example", "urn:oid:1.2"]
 SYSTEMS = ["http://a.example", "http://b.example"]
 CODES = ["a", "b", "c", "A"]
@@ -82,9 +82,12 @@ class _Maker:
         return {"start": low, **self.maybe(end=lambda: high)} if self.one([1, 1, 0]) else {"end": high}
 
     def quantity(self) -> Resource:
-        return {"value": self.one(NUMBERS), **self.maybe(
+        given = self.maybe(
             unit=lambda: self.one(["mg", "kg"]), code=lambda: self.one(["mg", "g"]), system=lambda: SYSTEMS[0]
-        ), **(self.one([{"comparator": "<"}, {"comparator": ">="}, {}, {}, {}]))}  # fmt: skip
+        )  # fmt: skip
+        measured = {"unit": "mg", "system": UCUM, "code": self.one(["mg", "g", "[lb_av]", "Cel", "[degF]", "{score}"])}
+        compared = self.one([{"comparator": "<"}, {"comparator": ">="}, {}, {}, {}])
+        return {"value": self.one(NUMBERS), **self.one([given, measured]), **compared}
 
     def value(self) -> Resource:
         return dict(self.one([
