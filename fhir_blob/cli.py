@@ -86,7 +86,7 @@ def _sweep(parsed: argparse.Namespace) -> None:
 
 def _index_worker(parsed: argparse.Namespace) -> None:
     import signal
-    from threading import Event
+    from threading import Event, Thread
 
     from fhir_blob import app
     from fhir_blob.api.logs import Log
@@ -98,7 +98,12 @@ def _index_worker(parsed: argparse.Namespace) -> None:
         raise SettingsError("FHIR_BLOB_ELASTICSEARCH is not set: the database itself answers searches.")
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: stop.set())
-    app.indexer(services, Log(settings.log_level)).run(stop)
+    log = Log(settings.log_level)
+    # Two: one finds values while the cluster takes what the other found.
+    other = Thread(target=app.indexer(services, log).run, args=(stop,), name="indexer")
+    other.start()
+    app.indexer(services, log).run(stop)
+    other.join()
 
 
 def _reindex(parsed: argparse.Namespace) -> None:

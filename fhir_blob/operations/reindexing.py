@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from fhir_blob.errors import Unprocessable
 from fhir_blob.fhir import codec
@@ -20,10 +22,12 @@ from fhir_blob.search.added import Added, dumped, loaded, parameters_of
 from fhir_blob.search.extraction import extract
 from fhir_blob.store import IndexEntries, IndexTasks, ResourceStore, State
 
+T = TypeVar("T")
+
 # How often a process looks whether search parameters were added, and how long until every one has.
 LOOK_SECONDS = 1.0
 _UNTIL_ALL_KNOW = 2.5
-_BATCH = 200
+_BATCH = 500
 _PARAMETERS = "parameters"
 
 # (type, how many of it are done)
@@ -86,18 +90,23 @@ class Reindexing:
         return self._rebuild(type, self.external, progress)
 
     def _rebuild(self, type: str, index: ExternalIndex, progress: Progress) -> int:
-        """Beside the old index; what is written meanwhile goes into both, since tasks claimed from now on say so."""
+        """Beside the old index; what is written meanwhile goes into both, since tasks claimed from now on say so.
+
+        Of two that rebuild the same type the one that began first ends with Conflict.
+        """
         tasks, count = self.store.index_tasks, 0
         if not tasks.scan(type, after_rid=0, limit=1, bodies=False) and not index.held(type, after_rid=0, limit=1):
             return 0
-        index.begin(type)
-        tasks.put_state(f"rebuilding/{type}", "1")
-        for states in scanned(tasks, type):
-            index.write(documents_of(states), rebuilding=(type,))
-            count += len(states)
+        built = index.begin(type)
+        tasks.put_state(f"rebuilding/{type}", built)
+        for documents in _ahead(documents_of(states) for states in scanned(tasks, type)):
+            refused = [each.document for each in index.fill(documents)]
+            # As tasks they are set aside, and told of.
+            tasks.enqueue([(each.tenant, each.type, each.id) for each in refused], now=time.time_ns() // 1000)
+            count += len(documents)
             progress(type, count)
-        index.swap(type)
-        tasks.put_state(f"rebuilding/{type}", "")
+        index.swap(type, built)
+        tasks.drop_state(f"rebuilding/{type}", built)
         return count
 
     def _rewrite(self, type: str, progress: Progress) -> int:
@@ -135,6 +144,15 @@ def scanned(tasks: IndexTasks, type: str, *, bodies: bool = True) -> Iterator[tu
     while states := tasks.scan(type, after_rid=after, limit=_BATCH, bodies=bodies):
         yield states
         after = states[-1].rid
+
+
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same, the next one being made while the last is used: the cluster works while values are found."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
 
 
 def look(tasks: IndexTasks) -> None:

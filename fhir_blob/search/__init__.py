@@ -239,11 +239,14 @@ class ExternalIndex(SearchIndex, Protocol):
     def widen(self, type: str) -> None:
         """Let the type's index take what search parameters ask for that came after it was made."""
 
-    def begin(self, type: str) -> None:
-        """An empty second index for the type; one that was left from before goes."""
+    def begin(self, type: str) -> str:
+        """An empty second index for the type, by its name; one that was left from before goes."""
 
-    def swap(self, type: str) -> None:
-        """The second index takes the first one's place, which goes."""
+    def fill(self, documents: Sequence[Document]) -> tuple[Refused, ...]:
+        """As `write`, into the second index of their type alone."""
+
+    def swap(self, type: str, built: str) -> None:
+        """The second index takes the first one's place, which goes. Conflict where it is not the one built."""
 
     def held(self, type: str, *, after_rid: int, limit: int) -> tuple[Document, ...]:
         """What it holds of the type in order of rid, those with rid > after_rid; entries left out ({})."""

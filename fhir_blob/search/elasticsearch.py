@@ -23,7 +23,7 @@ from elasticsearch import (
     TransportError,
 )
 
-from fhir_blob.errors import BadParameter, TookTooLong, Unavailable
+from fhir_blob.errors import BadParameter, Conflict, TookTooLong, Unavailable
 from fhir_blob.search import Clause, Document, Page, Query, Refused, dsl, mapping
 from fhir_blob.search.cursors import Position, seal, unseal
 from fhir_blob.search.rows import current
@@ -113,11 +113,13 @@ class ElasticsearchIndex:
         with _reached():
             self._client.indices.refresh(index=self._names(tuple(types)), ignore_unavailable=True)
 
-    def begin(self, type: str) -> None:
+    def begin(self, type: str) -> str:
+        name = f"{self._alias(type)}-{time.time_ns() // 1_000_000}"
         with _reached():
             self._ensure(type)
             self._drop(self._next(type))
-            self._create(type, f"{self._alias(type)}-{time.time_ns() // 1_000_000}", {self._next(type): {}})
+            self._create(type, name, {self._next(type): {}})
+        return name
 
     def widen(self, type: str) -> None:
         """Let the type's index take the fields of search parameters that came after it was made."""
@@ -125,14 +127,21 @@ class ElasticsearchIndex:
             self._ensure(type)
             self._client.indices.put_mapping(index=self._alias(type), properties=mapping.mapping(type)["properties"])
 
-    def swap(self, type: str) -> None:
+    def fill(self, documents: Sequence[Document]) -> tuple[Refused, ...]:
+        failed = self._bulk([(each, self._next(each.type)) for each in documents])
+        if any(error == "index_not_found_exception" for _, error in failed):
+            raise _overtaken(documents[0].type)
+        return tuple(Refused(each, error) for (each, _), error in failed)
+
+    def swap(self, type: str, built: str) -> None:
         with _reached():
-            self._client.indices.refresh(index=self._next(type))
-            old, new = self._behind(self._alias(type)), self._behind(self._next(type))
+            if self._behind(self._next(type)) != [built]:
+                raise _overtaken(type)
+            self._client.indices.refresh(index=built)
+            old = self._behind(self._alias(type))
             actions: list[dict[str, Any]] = [{"remove_index": {"index": each}} for each in old]
-            for each in new:
-                actions += [{"add": {"index": each, "alias": alias}} for alias in (self._alias(type), self._all)]
-                actions.append({"remove": {"index": each, "alias": self._next(type)}})
+            actions += [{"add": {"index": built, "alias": alias}} for alias in (self._alias(type), self._all)]
+            actions.append({"remove": {"index": built, "alias": self._next(type), "must_exist": True}})
             self._client.indices.update_aliases(actions=actions)
 
     def held(self, type: str, *, after_rid: int, limit: int) -> tuple[Document, ...]:
@@ -297,6 +306,10 @@ class _Resolver:
         name = f"{mapping.field('reference', param)}.local"
         found = self.index.meeting(self.tenant, source, clause, [name])
         return list(dict.fromkeys(local for each in found for local in each.get(name, ())))
+
+
+def _overtaken(type: str) -> Conflict:
+    return Conflict(f"Another reindexing of {type} has begun since, and goes on.")
 
 
 def _error(item: Mapping[str, Any]) -> str | None:

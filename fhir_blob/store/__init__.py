@@ -326,6 +326,9 @@ class IndexTasks(Protocol):
 
     def put_state(self, name: str, value: str) -> None: ...
 
+    def drop_state(self, name: str, value: str) -> None:
+        """Take the note away, if it is still that one."""
+
     def states(self, named: Sequence[tuple[str, str, str]]) -> tuple[State, ...]:
         """Those (tenant, type, id)s as they are now, deleted ones too."""
 

@@ -50,6 +50,7 @@ _PENDING = Statement(select(_t.tenant, _t.id).where(_t.type == _p("type"), _t.st
 _STATE = Statement(select(_s.value).where(_s.name == _p("name")))
 _STATES = Statement(select(_s.name).where(_s.name.like("rebuilding/%")))
 _DROP_STATE = Statement(delete(index_state).where(_s.name == _p("of_name")))
+_DROP_THIS_STATE = Statement(delete(index_state).where(_s.name == _p("of_name"), _s.value == _p("of_value")))
 _PUT_STATE = Statement(insert(index_state).values(name=_p("name"), value=_p("value")))
 
 
@@ -158,6 +159,9 @@ class SqlIndexTasks:
                 session.run(_PUT_STATE, {"name": name, "value": value})
 
         self._run(work)
+
+    def drop_state(self, name: str, value: str) -> None:
+        self._run(lambda session: session.run(_DROP_THIS_STATE, {"of_name": name, "of_value": value}))
 
     def states(self, named: Sequence[tuple[str, str, str]]) -> tuple[State, ...]:
         """One statement for the versions, one for the rows of their references."""

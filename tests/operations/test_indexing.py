@@ -6,7 +6,7 @@ import itertools
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,12 @@ import psutil
 import pytest
 import requests
 
-from fhir_blob.search import mapping
+from fhir_blob.errors import Conflict
+from fhir_blob.operations.reindexing import Reindexing
+from fhir_blob.search import Document, Refused, mapping
+from fhir_blob.search.elasticsearch import ElasticsearchIndex
+from fhir_blob.settings import Settings
+from fhir_blob.store.sql import open_store
 from tests.client import Client
 from tests.services.elasticsearch import Elasticsearch
 from tests.services.server import Server, StartServer, command, start
@@ -284,3 +289,43 @@ def test_a_reindex_over_http(index: str, request: pytest.FixtureRequest, tmp_pat
 
     assert (202, 404, 400, 1) == (started.status_code, unknown.status_code, strange.status_code, found)
     assert "Reindexed: 2 of 2 types" in ended.text
+
+
+def test_two_rebuild_the_same_type(elastic: dict[str, Any]) -> None:
+    """The one that began last goes on; the other takes nothing away and ends with a sentence."""
+    index = ElasticsearchIndex(Settings(**elastic), b"secret")
+    index.write([Document("default", "Basic", "old", 1, 1, 1, {})])
+    built = [Document("default", "Basic", f"b{number}", 1, number, 1, {}) for number in (1, 2)]
+
+    first = index.begin("Basic")
+    index.fill(built[:1])
+    second = index.begin("Basic")
+    index.fill(built)
+    with pytest.raises(Conflict, match="Another reindexing of Basic"):
+        index.swap("Basic", first)
+    index.swap("Basic", second)
+    with pytest.raises(Conflict, match="Another reindexing of Basic"):
+        index.fill(built)
+
+    held = index.held("Basic", after_rid=0, limit=10)
+    assert ["b1", "b2"] == [each.id for each in held]
+
+
+class Refusing(ElasticsearchIndex):
+    """It takes nothing into the index that is being built."""
+
+    def fill(self, documents: Sequence[Document]) -> tuple[Refused, ...]:
+        return tuple(Refused(each, "strict_dynamic_mapping_exception") for each in documents)
+
+
+def test_what_is_refused_during_a_rebuild_is_told(start_server: StartServer, elastic: dict[str, Any]) -> None:
+    """It waits as a task, which the indexer does again or sets aside by name."""
+    server = start_server(**elastic, index_worker=False)
+    made = Client(server.base).create(patient("Refused"))
+    store = open_store(f"sqlite:///{server.data / 'metadata.sqlite'}", statement_timeout=20)
+    now = time.time_ns() // 1000
+    store.index_tasks.finish(store.index_tasks.claim(now=now, lease=1).tasks)
+
+    Reindexing(store, Refusing(Settings(**elastic), b"secret"), server.base).run(["Patient"], lambda type, count: None)
+
+    assert {("default", made["id"])} == store.index_tasks.pending("Patient")
