@@ -35,6 +35,8 @@ from fhir_blob.search.terms import LONGEST_TEXT, fold, inside, key, key_prefix
 Dsl = dict[str, Any]
 _V = TypeVar("_V")
 _GRAM = 3
+# Of one query: https://www.elastic.co/guide/en/elasticsearch/reference/8.19/index-modules.html (index.max_terms_count)
+MOST_TERMS = 65_536
 # What the rows are called that a parameter always has, where they do not have its name.
 _FIRST = {"composite": "$1", "special": ":x"}
 _NOTHING: Dsl = {"match_none": {}}
@@ -55,7 +57,7 @@ def compiled(clause: Clause, resolver: Resolver) -> Dsl:
         case Chain():
             code = field("reference", clause.parameter.code)
             found = [each for type, inner in clause.ways for each in resolver.meeting(type, inner)]
-            return {"terms": {f"{code}.local": found}}
+            return _one_of(f"{code}.local", found)
         case Has():
             return _named(resolver.referred(clause.source, clause.parameter.code, clause.clause))
         case Compartment():
@@ -85,8 +87,13 @@ def _named(references: Sequence[str]) -> Dsl:
     for each in references:
         type, _, id = each.partition("/")
         by_type.setdefault(type, []).append(id)
-    ways = [all_of([{"term": {"type": type}}, {"terms": {"id": ids}}]) for type, ids in by_type.items()]
+    ways = [all_of([{"term": {"type": type}}, _one_of("id", ids)]) for type, ids in by_type.items()]
     return any_of(ways) if ways else _NOTHING
+
+
+def _one_of(name: str, values: Sequence[str]) -> Dsl:
+    starts = range(0, len(values), MOST_TERMS)
+    return any_of([{"terms": {name: values[at : at + MOST_TERMS]}} for at in starts]) if values else _NOTHING
 
 
 def _compartment(clause: Compartment) -> Dsl:

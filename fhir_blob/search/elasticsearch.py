@@ -30,8 +30,8 @@ from fhir_blob.search.rows import current
 from fhir_blob.settings import Settings
 from fhir_blob.store import Reader
 
-# More resources behind a chain or _has than these are not looked up.
-MOST_JOINED = 10_000
+# More resources behind a chain or _has than these are not looked up; 50,000 take a second.
+MOST_JOINED = dsl.MOST_TERMS
 _AT_ONCE = 5_000
 _KEPT = "2m"
 _MOST_NAMED = 20

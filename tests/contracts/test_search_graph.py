@@ -6,8 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fhir_blob.errors import BadParameter
 from fhir_blob.fhir.definitions import definitions
-from fhir_blob.search import Compartment, Query
+from fhir_blob.search import Compartment, Query, elasticsearch
 from fhir_blob.search.includes import Included, included
 from fhir_blob.search.parser import parse_query
 from tests.contracts import graph
@@ -126,6 +127,20 @@ def test_of_several_types(store: Indexed, wards: Contents, types: list[str], sea
             expected = graph.search(resources, types, pairs)
 
             assert (pairs, expected) == (pairs, found(store, tenant, types, pairs, "", 3))
+
+
+def test_too_much_behind_a_chain(store: Indexed, wards: Contents, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elasticsearch, which joins nothing, looks up so many and refuses more; the database takes any number."""
+    monkeypatch.setattr(elasticsearch, "MOST_JOINED", 3)
+    pairs = [("subject:Patient.gender", "male,female")]
+    tenant, resources = next(iter(wards.of.items()))
+
+    if store.external is not None:
+        with pytest.raises(BadParameter, match="More than 3 resources of type Patient"):
+            found(store, tenant, ["Observation"], pairs, "", 9)
+    else:
+        expected = graph.search(resources, ["Observation"], pairs)
+        assert expected == found(store, tenant, ["Observation"], pairs, "", 9)
 
 
 def test_a_whole_compartment(store: Indexed, wards: Contents) -> None:
