@@ -118,14 +118,15 @@ install_fhir_cases() {
         echo "HL7's test cases are fetched by Maven, which is absent: apt-get install maven" >&2
         return 1
     fi
-    local r4=org/hl7/fhir/testcases/r4
+    local r4=org/hl7/fhir/testcases/r4 folder
+    folder=$(mktemp -d) # for the plugin's own marks
     rm -rf "$cache/fhir-cases"
-    mvn -B -q org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack \
+    (cd "$folder" && mvn -B -q org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack \
         -Dartifact=$fhir_cases -DoutputDirectory="$cache/fhir-cases" \
-        -Dmdep.unpack.includes="$r4/*.xml,$r4/*.json,$r4/patch/*,$r4/fhirpath/*" >&2 &&
+        -Dmdep.unpack.includes="$r4/*.xml,$r4/*.json,$r4/patch/*,$r4/fhirpath/*" >&2) &&
         echo "$fhir_cases" >"$cache/fhir-cases/.installed"
     local done=$?
-    rm -rf "$HOME/.m2/repository/org/hl7/fhir/testcases/fhir-test-cases"
+    rm -rf "$folder" "$HOME/.m2/repository/org/hl7/fhir/testcases/fhir-test-cases"
     return $done
 }
 
