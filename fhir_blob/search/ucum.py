@@ -45,6 +45,7 @@ class Scale:
 _ONE = Scale(Fraction(1), {})
 
 
+@lru_cache(1024)  # several search parameters find the same quantity
 def canonical(system: str, code: str, *amounts: float) -> tuple[str, tuple[float, ...]] | None:
     """The base units, such as 'g1.m-3', and the amounts in them; None where there are none."""
     found = _scale(code) if system == SYSTEM else None
