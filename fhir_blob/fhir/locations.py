@@ -14,13 +14,13 @@ from typing import Any
 from fhir_blob.errors import Unprocessable
 from fhir_blob.fhir.elements import Spot, children, root
 from fhir_blob.fhir.nodes import ANY
-from fhir_blob.fhir.paths import Path, read_path
+from fhir_blob.fhir.paths import Path, read_path, text_of
 
 _LONGEST = 1000
 _QUOTED = 100
 _NAME = re.compile(r"\s*(?:([A-Za-z_]\w*)|`([^`]+)`|(%resource|\$this))\s*")
 _INDEX = re.compile(r"\[\s*([0-9]{1,9})\s*\]\s*")
-_STRING = re.compile(r"\s*'((?:[^'\\]|\\.)*)'\s*\Z")
+_STRING = re.compile(r"\s*('(?:[^'\\]|\\.)*')\s*\Z")
 _IN_PARENTHESES = re.compile(r"'(?:[^'\\]|\\.)*'|[()]")
 
 
@@ -105,8 +105,28 @@ def _no_path(expression: str, why: str) -> Unprocessable:
 
 
 def _where(found: _Found, argument: str, start: Spot) -> _Found:
+    _check_condition(argument)
     condition = read_path(argument)
     return [each for each in found if _holds(argument, condition, each, start)]
+
+
+def _check_condition(argument: str) -> None:
+    """It is asked of each element, so that it may not be what takes a while: patterns, unions, all descendants."""
+    bare = _IN_QUOTES.sub("``", argument)
+    strange = next((name for name in _CALLED.findall(bare) if name not in _ASKED), None) or _COSTLY.search(bare)
+    if strange:
+        told = f"{strange[:40]}()" if isinstance(strange, str) else repr(strange[0])
+        raise _no_path(argument, f"{told} is not taken in a condition")
+
+
+_IN_QUOTES = re.compile(r"'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`")
+_CALLED = re.compile(r"([A-Za-z_]\w*|``)\s*\(")
+_COSTLY = re.compile(r"[|~%]|/[/*]")
+_ASKED = frozenset(
+    """all and as contains count div empty endsWith exists extension first hasExtension hasValue iif implies in indexOf
+    is last length lower mod not ofType or resolve single skip startsWith substring tail take toString today now
+    type upper where xor""".split()  # noqa: SIM905 - quotes would hide the names
+)
 
 
 def _holds(argument: str, path: Path, spot: Spot, start: Spot) -> bool:
@@ -121,7 +141,7 @@ def _extension(found: _Found, argument: str, start: Spot) -> _Found:
     match = _STRING.match(argument)
     if match is None:
         raise _no_path(argument, "extension() takes a string")
-    url = re.sub(r"\\(.)", r"\1", match[1])
+    url = text_of(match[1])
     extensions = [child for each in found for child in children(each, "extension")]
     return [each for each in extensions if isinstance(each.value, dict) and each.value.get("url") == url]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fhir_blob.fhir.definitions import definitions
+from fhir_blob.fhir.primitives import CHECKS
 
 # A value and its FHIR type; backbone elements have their path as type ('Patient.contact').
 Pair = tuple[Any, str]
@@ -17,6 +18,12 @@ ANY = frozenset({"Resource", "DomainResource"})
 _TRUE: list[Pair] = [(True, "boolean")]
 _FALSE: list[Pair] = [(False, "boolean")]
 _QUANTITIES = frozenset({"Age", "Count", "Distance", "Duration", "MoneyQuantity", "SimpleQuantity"})
+# https://hl7.org/fhir/R4/datatypes.html
+_BASES = {
+    **dict.fromkeys(("code", "id", "markdown"), "string"),
+    **dict.fromkeys(("canonical", "oid", "url", "uuid"), "uri"),
+    **dict.fromkeys(("positiveInt", "unsignedInt"), "integer"),
+}
 _REFERENCE_TYPE = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/[A-Za-z0-9.-]{1,64}(?:/_history/[A-Za-z0-9.-]{1,64})?$")
 
 
@@ -52,18 +59,22 @@ class _Children(dict[str, tuple[tuple[str, str], ...]]):
         return found
 
 
-def child(inner: Node, names: tuple[str, ...]) -> Node:
-    tables = tuple(_Children(name) for name in names)
+def child(inner: Node, names: tuple[str, ...], *, beside: bool = False) -> Node:
+    """The children by one name after another; of primitives what stands `beside` them, where its children are meant."""
+    asked = (*(name in ("extension", "id") for name in names[1:]), beside)
+    steps = tuple((_Children(name), is_beside) for name, is_beside in zip(names, asked, strict=False))
 
     def run(nodes: list[Pair], resource: Pair) -> list[Pair]:
         nodes = inner(nodes, resource)
-        for table in tables:
+        for table, is_beside in steps:
             if not nodes:
                 return nodes
             found: list[Pair] = []
             for value, type in nodes:
                 if value.__class__ is dict:
                     for key, child in table[type]:
+                        if is_beside and child in CHECKS:
+                            key, child = f"_{key}", "Element"
                         content = value.get(key)
                         if content is not None:
                             _add(found, content, child)
@@ -84,7 +95,18 @@ def _add(found: list[Pair], content: Any, type: str) -> None:
 
 
 def union(inner: tuple[Node, ...]) -> Node:
-    return lambda nodes, resource: [pair for each in inner for pair in each(nodes, resource)]
+    """What is there already is not added again."""
+
+    def run(nodes: list[Pair], resource: Pair) -> list[Pair]:
+        found = [pair for each in inner for pair in each(nodes, resource)]
+        return found if len(found) < 2 else list({_identity(*pair): pair for pair in found}.values())
+
+    return run
+
+
+def _identity(value: Any, type: str) -> tuple[Any, str]:
+    """Of an object that it is the same one: to compare them all would cost its square."""
+    return (id(value) if isinstance(value, dict) else value), type
 
 
 def item(inner: Node, index: int) -> Node:
@@ -107,9 +129,14 @@ def as_type(inner: Node, wanted: str) -> Node:
 def is_type(inner: Node, wanted: str) -> Node:
     def run(nodes: list[Pair], resource: Pair) -> list[Pair]:
         found = inner(nodes, resource)
-        return [(_matches(found[0][1], wanted), "boolean")] if found else []
+        return [(_is(found[0][1], wanted), "boolean")] if found else []
 
     return run
+
+
+def _is(type: str, wanted: str) -> bool:
+    """As HL7's own cases have it, a code is a string, but not taken as one."""
+    return _matches(type, wanted) or _BASES.get(type) == wanted
 
 
 def where(inner: Node, condition: Node) -> Node:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
 from fhir_blob.fhir import nodes
 from fhir_blob.fhir.definitions import definitions
 from fhir_blob.fhir.nodes import Node, Pair
+from fhir_blob.fhir.primitives import CHECKS
 
 # From the focus and the resource that it is in to the values.
 Path = Callable[[Pair, Pair], list[Pair]]
@@ -33,11 +35,16 @@ def compile_path(expression: str) -> Path:
 
 def read_path(expression: str) -> Path:
     """The same of an expression that a client sent: nothing of it stays."""
+    node = compiled(expression)
+    return _by_fhirpathpy(expression) if node is None else lambda focus, resource: node([focus], resource)
+
+
+def compiled(expression: str) -> Node | None:
+    """None for what is left to fhirpathpy."""
     try:
-        node = _Parser(expression).whole()
+        return _Parser(expression).whole()
     except _Unsupported:
-        return _by_fhirpathpy(expression)
-    return lambda focus, resource: node([focus], resource)
+        return None
 
 
 class _Parser:
@@ -116,8 +123,12 @@ class _Parser:
             elif self._peek(1) == "(":
                 node = self._function(node)
             else:
-                node = nodes.child(node, self._names())
+                node = self._child(node, self._names())
         return node
+
+    def _child(self, node: Node, names: tuple[str, ...]) -> Node:
+        """A primitive's extensions stand beside its value."""
+        return nodes.child(node, names, beside=self._peek() == "." and self._peek(1) in ("extension", "hasExtension"))
 
     def _names(self) -> tuple[str, ...]:
         names = [self._name()]
@@ -134,7 +145,7 @@ class _Parser:
             return node
         if token.startswith("'") or token in ("true", "false"):
             return nodes.literal(
-                (_text(token), "string") if self._take().startswith("'") else (token == "true", "boolean")
+                (text_of(token), "string") if self._take().startswith("'") else (token == "true", "boolean")
             )
         if token == "%resource":
             self._take()
@@ -143,8 +154,8 @@ class _Parser:
             return self._function(nodes.itself)
         names = self._names()
         if names[0] in definitions().types or names[0] in nodes.ANY:
-            return nodes.child(nodes.root(names[0]), names[1:])
-        return nodes.child(nodes.itself, names)
+            return self._child(nodes.root(names[0]), names[1:])
+        return self._child(nodes.itself, names)
 
     def _function(self, node: Node) -> Node:
         name = self._name()
@@ -156,7 +167,7 @@ class _Parser:
         elif name == "is":
             made = nodes.is_type(node, self._type_name())
         elif name in ("extension", "hasExtension"):
-            made = nodes.extension(node, _text(self._take()))
+            made = nodes.extension(node, text_of(self._take()))
             made = nodes.exists(made) if name == "hasExtension" else made
         elif name in nodes.PLAIN:
             made = nodes.PLAIN[name](node)
@@ -176,33 +187,65 @@ def _tokens(expression: str) -> Iterator[str]:
         at = found.end()
 
 
-def _text(token: str) -> str:
+def text_of(token: str) -> str:
+    """What a literal in quotes says: https://hl7.org/fhirpath/N1/#string"""
     if not token.startswith("'"):
         raise _Unsupported(token)
-    return re.sub(r"\\(.)", r"\1", token[1:-1])
+    return _ESCAPE.sub(_unescaped, token[1:-1])
+
+
+_ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
+_CONTROLS = {"n": "\n", "r": "\r", "t": "\t", "f": "\f"}
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    return chr(int(found[1], 16)) if found[1] else _CONTROLS.get(found[2], found[2])
 
 
 def _by_fhirpathpy(expression: str) -> Path:
     """Slow: for search parameters that were added and say more than R4's own."""
 
-    def run(focus: Pair, resource: Pair) -> list[Pair]:
+    @cache
+    def parsed() -> Any:
         import fhirpathpy
+        from fhirpathpy.engine.nodes import TypeInfo
         from fhirpathpy.models import models
 
-        context = {"resource": resource[0]}
-        path = expression if focus[0] is resource[0] else {"expression": expression, "base": focus[1]}
+        # Else ofType() finds less until the first `is` of the process.
+        TypeInfo.model = models["r4"]  # type: ignore[assignment]
+        return fhirpathpy.compile(expression, models["r4"], _OPTIONS)
+
+    def run(focus: Pair, resource: Pair) -> list[Pair]:
+        from fhirpathpy.engine.nodes import ResourceNode
+
         try:
-            found = fhirpathpy.evaluate(focus[0], path, context, models["r4"], {"returnRawData": True})
+            root = focus[0] if focus[0] is resource[0] else ResourceNode.create_node(*focus)  # type: ignore[no-untyped-call]
+            found = parsed()(root, {**_VARIABLES, "resource": resource[0]})
         except Exception as error:  # it raises no other for what cannot be done with a value
             raise ValueError(f"{expression[:100]!r} is not understood: {error}") from error
-        return [_typed(each) for each in found]
+        return [pair for pair in map(_typed, found) if _is_value(*pair)]
 
     return run
+
+
+def _has_value(values: list[Any]) -> list[bool]:
+    return [len(values) == 1 and values[0] is not None and not isinstance(values[0], dict)]
+
+
+# What FHIR adds to FHIRPath; and trace() would print what it sees.
+_VARIABLES = {"sct": "http://snomed.info/sct", "loinc": "http://loinc.org"}
+_OPTIONS = {
+    "returnRawData": True,
+    "traceFn": lambda label, values: None,
+    "userInvocationTable": {"hasValue": {"fn": _has_value, "arity": {0: []}}},
+}
 
 
 def _typed(node: Any) -> Pair:
     """A node knows its type, but for one that came out of a union; a computed value is no node."""
     value = getattr(node, "data", node)
+    if not isinstance(value, _JSON):
+        return str(value), next((type for sign, type in _COMPUTED if sign.match(str(value))), "string")
     return value, getattr(node, "path", None) or _guess(value)
 
 
@@ -211,14 +254,26 @@ def check_path(expression: str, type: str) -> None:
     opened = [each for each in _QUOTED.sub("", expression) if each in "()[]"]
     if opened.count("(") != opened.count(")") or opened.count("[") != opened.count("]"):
         raise ValueError(f"{expression[:100]!r} leaves a bracket open")
-    if _TRACE.search(expression):
-        raise ValueError(f"{expression[:100]!r} has trace(), which would write of a resource into the log")
     root = ({"resourceType": type, "id": "x"}, type)
     read_path(expression)(root, root)
 
 
-_TRACE = re.compile(r"\btrace\s*\(")
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'")
+
+
+_JSON = (str, bool, int, float, Decimal, dict, list, type(None))
+_COMPUTED = (
+    (re.compile(r"\d{4}(-\d\d){0,2}\Z"), "date"),
+    (re.compile(r"\d{4}(-\d\d){0,2}T"), "dateTime"),
+    (re.compile(r"\d\d:"), "time"),
+)
+
+
+def _is_value(value: Any, type: str) -> bool:
+    """Beside values come those that a primitive lacks, and what stands in place of them."""
+    if isinstance(value, dict):
+        return type not in CHECKS and not value.keys() <= {"id", "extension"}
+    return value is not None
 
 
 def _guess(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -234,3 +235,18 @@ def test_the_capability_statement_tells(fhir: Client) -> None:
 
     assert [200] * 3 == statuses
     assert all({"code": "patch"} in each["interaction"] for each in statement["rest"][0]["resource"])
+
+
+def test_json_patch_of_numbers(fhir: Client) -> None:
+    """A test asks what a number is worth and leaves its digits; an operation that is two at once is refused."""
+    coded = {"code": {"text": "a"}, "status": "final", "valueQuantity": {"value": 0}}
+    body = json.dumps({"resourceType": "Observation", **coded}).replace('"value": 0', '"value": 1.00')
+    id = fhir("POST", "Observation", data=body, headers=FHIR_JSON).json()["id"]
+    tested = b'[{"op":"test","path":"/valueQuantity/value","value":1.0},{"op":"add","path":"/language","value":"en"}]'
+    twice = b'[{"op":"add","path":"/language","value":"de","op":"remove"}]'
+
+    done = fhir("PATCH", f"Observation/{id}", data=tested, headers=JSON_PATCH)
+    refused = fhir("PATCH", f"Observation/{id}", data=twice, headers=JSON_PATCH)
+
+    assert (200, True) == (done.status_code, '"value":1.00' in fhir.get(f"Observation/{id}").text)
+    assert (400, ["The key 'op' stands twice in one object."]) == (refused.status_code, diagnostics(refused))
