@@ -5,7 +5,7 @@ Source: https://hl7.org/fhir/R4/elementdefinition.html
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,19 +23,51 @@ class Node:
     slices: dict[str, Node] = field(default_factory=dict)
 
     def below(self) -> Iterator[Node]:
-        """It and all its children."""
-        yield self
-        for child in self.children.values():
-            yield from child.below()
+        """It and all its children, each once: an element may contain itself."""
+        left, seen = [self], set[int]()
+        while left:
+            node = left.pop()
+            if id(node) not in seen:
+                seen.add(id(node))
+                yield node
+                left.extend(node.children.values())
 
 
-def tree(profile: Mapping[str, Any]) -> Node:
-    """The snapshot, where there is one, else the differential."""
-    listed = profile.get("snapshot", {}).get("element") or profile.get("differential", {}).get("element", [])
-    root, ids = Node(), dict[str, str]()
-    for element in listed:
-        _place(root, _id(element, ids), profile.get("type", "")).definition = element
+def tree(profiles: Sequence[Mapping[str, Any]]) -> Node:
+    """Of a profile and, before it, those that it is derived from: each says what those before it do not say."""
+    root, referring = Node(), list[tuple[Node, str, str]]()
+    for profile in profiles:
+        ids, type = dict[str, str](), str(profile.get("type", ""))
+        for element in _listed(profile):
+            node = _place(root, _id(element, ids), type)
+            node.definition = _derived(node.definition, element)
+            reference = element.get("contentReference", "")
+            if isinstance(reference, str) and reference.startswith("#"):
+                referring.append((node, reference[1:], type))
+    for node, id, type in referring:
+        _refer(node, _place(root, id, type))
     return root
+
+
+def _listed(profile: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The snapshot, where there is one, else the differential."""
+    found = profile.get("snapshot", {}).get("element") or profile.get("differential", {}).get("element", [])
+    return [each for each in found if "path" in each]
+
+
+def _derived(base: Mapping[str, Any], element: Mapping[str, Any]) -> Mapping[str, Any]:
+    constraints = [*base.get("constraint", ()), *element.get("constraint", ())]
+    return {**base, **element, "constraint": constraints}
+
+
+def _refer(node: Node, meant: Node) -> None:
+    """What has its content from another element of the profile is as that says, but for the cardinality.
+
+    Source: https://hl7.org/fhir/R4/elementdefinition-definitions.html#ElementDefinition.contentReference
+    """
+    if node is not meant and not node.children:
+        node.children, node.slices = meant.children, meant.slices
+        node.definition = _derived({"constraint": meant.definition.get("constraint", ())}, node.definition)
 
 
 def _id(element: Mapping[str, Any], ids: dict[str, str]) -> str:
@@ -50,31 +82,41 @@ def _id(element: Mapping[str, Any], ids: dict[str, str]) -> str:
 
 
 def _place(root: Node, id: str, type: str) -> Node:
-    node, steps = root, id.split(".")[1:]
-    for number, step in enumerate(steps):
+    """Its place in the tree, made where it is not there; a reslice `a/b` is a slice of the slice `a`."""
+    node = root
+    for step in id.split(".")[1:]:
         name, _, slice = step.partition(":")
-        stem = _choice(type, name) if number == 0 else ""
-        if stem:  # Observation.valueQuantity: a type slice of value[x]
-            node = node.children.setdefault(stem, Node()).slices.setdefault(name, Node())
+        known = fields(type).get(name)
+        if known is not None and known.stem != name:  # Observation.valueQuantity: a type slice of value[x]
+            node = node.children.setdefault(f"{known.stem}[x]", Node()).slices.setdefault(name, Node())
         else:
             node = node.children.setdefault(name, Node())
-        if slice:
-            node = node.slices.setdefault(slice, Node())
+        for part in slice.split("/") if slice else ():
+            node = node.slices.setdefault(part, Node())
+        below = fields(type).get(slice if name.endswith("[x]") else name)
+        type = below.type if below is not None else ""
     return node
-
-
-def _choice(type: str, name: str) -> str:
-    known = fields(type).get(name)
-    return f"{known.stem}[x]" if known is not None and known.stem != name else ""
 
 
 def value_of(definition: Mapping[str, Any], kind: str) -> Any:
     """The value of fixed[x] or pattern[x], None where there is none."""
-    return next(
-        (value for name, value in definition.items() if name.startswith(kind) and name[len(kind) :][:1].isupper()), None
-    )
+    return next((value for _, value in values_of(definition, kind)), None)
+
+
+def values_of(definition: Mapping[str, Any], kind: str) -> Iterator[tuple[str, Any]]:
+    """The type's name as it ends that of the property, and the value."""
+    for name, value in definition.items():
+        if name.startswith(kind) and name[len(kind) :][:1].isupper():
+            yield name[len(kind) :], value
 
 
 def types(definition: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The allowed types by their code; those of FHIRPath itself are left out."""
     return {each["code"]: each for each in definition.get("type", ()) if "/" not in each.get("code", "/")}
+
+
+def extension_url(node: Node) -> str:
+    """A slice of extensions names the definition of one; '' where it does not."""
+    fixed = value_of(node.children["url"].definition, "fixed") if "url" in node.children else None
+    named = types(node.definition).get("Extension", {}).get("profile", [])
+    return str(fixed or (named[0].partition("|")[0] if named else ""))

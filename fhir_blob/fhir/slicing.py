@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fhir_blob.fhir.elements import Spot, children
-from fhir_blob.fhir.profile_tree import Node, types, value_of
-from fhir_blob.fhir.value_sets import Codes, Find, codes, holds
+from fhir_blob.fhir.profile_tree import Node, extension_url, types, value_of
+from fhir_blob.fhir.profile_values import departs
+from fhir_blob.fhir.resolving import type_of
+from fhir_blob.fhir.value_sets import Find, codes, is_bound
 
-_SIMPLE = re.compile(r"[A-Za-z][A-Za-z0-9]*(\.[A-Za-z][A-Za-z0-9]*)*\Z")
-FitsProfile = Callable[[Spot, str], bool]
+# The FHIRPath that a discriminator may use.
+_STEP = re.compile(r"\$this|extension\('(?P<url>[^']+)'\)|resolve\(\)|ofType\((?P<type>\w+)\)|(?P<name>[A-Za-z]\w*)")
 
 
 class Unclear(Exception):
     """A discriminator that cannot be evaluated here."""
 
 
-def slice_of(spot: Spot, node: Node, stem: str, fits_profile: FitsProfile, find: Find) -> str:
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a discriminator may ask for: conformance resources, conformance to a profile, the target of a reference."""
+
+    find: Find
+    fits_profile: Callable[[Spot, str], bool]
+    resolve: Callable[[Spot], Spot | None]
+
+
+def slice_of(spot: Spot, node: Node, stem: str, means: Means) -> str:
     """The name of the first slice that it matches, '' where it matches none. Unclear where that cannot be said."""
     discriminators = node.definition.get("slicing", {}).get("discriminator") or _implied(node, stem)
     if not discriminators:
         raise Unclear("there is no discriminator")
     for name, slice in node.slices.items():
-        if all(_matches(spot, slice, name, stem, each, fits_profile, find) for each in discriminators):
+        if all(_matches(spot, slice, name[len(stem) :], each, means) for each in discriminators):
             return name
     return ""
 
@@ -37,60 +49,97 @@ def _implied(node: Node, stem: str) -> list[Mapping[str, str]]:
     return [{"type": "type", "path": "$this"}] if is_choice else []
 
 
-def _matches(
-    spot: Spot,
-    slice: Node,
-    name: str,
-    stem: str,
-    discriminator: Mapping[str, str],
-    fits_profile: FitsProfile,
-    find: Find,
-) -> bool:
+def _matches(spot: Spot, slice: Node, named_type: str, discriminator: Mapping[str, str], means: Means) -> bool:
     kind, path = discriminator.get("type"), discriminator.get("path", "")
-    if path == "url" and (url := _extension_url(slice)):
+    if path == "url" and (url := extension_url(slice)):
         return isinstance(spot.value, dict) and spot.value.get("url") == url
-    found, nodes = _at(spot, slice, path)
-    node = nodes[0]
-    if kind in ("value", "pattern"):
-        said = [node] if _discriminates(node) else [each for each in nodes if _discriminates(each)]
-        if not said:
-            raise Unclear(f"the slice {name!r} has no value at {path!r}")
-        return any(_fits(each, wanted, find) for each in found for wanted in said)
+    found, nodes = _at(spot, slice, path, means)
     if kind == "type":
-        allowed = types(node.definition) or ({name[len(stem) :]: {}} if path == "$this" else {})
-        if not allowed:
-            raise Unclear(f"the slice {name!r} has no type at {path!r}")
-        return any(each.type.lower() in {type.lower() for type in allowed} for each in found)
+        return _is_of_type(found, nodes, named_type if path == "$this" else "")
+    if any(each.value is None and each.parent is None for each in found):
+        raise Unclear("a reference that leads elsewhere")
+    if kind in ("value", "pattern"):
+        return _has_value(found, nodes, means)
     if kind == "exists":
-        return bool(found) is (str(node.definition.get("max", "*")) != "0")
+        return _is_there(found, nodes[0])
     if kind == "profile":
-        urls = [url for each in types(node.definition).values() for url in each.get("profile", ())]
-        if not urls:
-            raise Unclear(f"the slice {name!r} has no profile at {path!r}")
-        return any(fits_profile(each, url) for each in found for url in urls)
+        return _is_by_profile(found, nodes[0], means)
     raise Unclear(f"a discriminator by {str(kind)!r}")
 
 
-def _extension_url(slice: Node) -> str:
-    """A slice of extensions names the definition of one."""
-    fixed = value_of(slice.children["url"].definition, "fixed") if "url" in slice.children else None
-    named = types(slice.definition).get("Extension", {}).get("profile", [])
-    return str(fixed or (named[0].partition("|")[0] if named else ""))
+def _has_value(found: list[Spot], nodes: list[Node], means: Means) -> bool:
+    said = [nodes[0]] if _discriminates(nodes[0]) else [each for each in nodes if _discriminates(each)]
+    if not said:
+        raise Unclear("a slice has no value there")
+    return any(_fits(each, wanted, means.find) for each in found for wanted in said)
 
 
-def _at(spot: Spot, node: Node, path: str) -> tuple[list[Spot], list[Node]]:
+def _is_of_type(found: list[Spot], nodes: list[Node], named: str) -> bool:
+    allowed = {type.lower() for node in nodes[:1] for type in types(node.definition)} or {named.lower()} - {""}
+    if not allowed:
+        raise Unclear("a slice has no type there")
+    if any(not each.type for each in found):
+        raise Unclear("a reference that leads elsewhere")
+    return any(each.type.lower() in allowed for each in found)
+
+
+def _is_there(found: list[Spot], node: Node) -> bool:
+    if str(node.definition.get("max")) == "0":
+        return not found
+    if not node.definition.get("min"):
+        raise Unclear("a slice neither asks for the element nor forbids it")
+    return bool(found)
+
+
+def _is_by_profile(found: list[Spot], node: Node, means: Means) -> bool:
+    urls = [url for each in types(node.definition).values() for url in each.get("profile", ())]
+    if not urls:
+        raise Unclear("a slice has no profile there")
+    return any(means.fits_profile(each, url) for each in found for url in urls)
+
+
+def _at(spot: Spot, node: Node, path: str, means: Means) -> tuple[list[Spot], list[Node]]:
     """The elements at the path, and what the slice says of them: of all first, then of those in slices again."""
-    path = path.removeprefix("$this.")
-    if path == "$this":
-        return [spot], [node]
-    if not _SIMPLE.match(path):
-        raise Unclear(f"the path {path[:60]!r}")
     found, nodes = [spot], [node]
-    for step in path.split("."):
-        found = [each for above in found for each in children(above, step)]
-        below = [each.children.get(step) or each.children.get(f"{step}[x]") or Node() for each in nodes]
-        nodes = [*below, *(slice for each in below for slice in each.slices.values())]
+    for step in _steps(path):
+        name, url, type = step["name"], step["url"], step["type"]
+        if name:
+            found = [each for above in found for each in children(above, name)]
+            nodes = _named(nodes, name)
+        elif url:
+            of_all = [each for above in found for each in children(above, "extension")]
+            found = [each for each in of_all if isinstance(each.value, dict) and each.value.get("url") == url]
+            nodes = [each for each in _named(nodes, "extension") if extension_url(each) == url] or [Node()]
+        elif type:
+            found = [each for each in found if each.type == type]
+            nodes = [each for each in nodes if type in types(each.definition)] or nodes
+        elif step[0] == "resolve()":
+            found = [means.resolve(each) or Spot(type_of(each), None, {}) for each in found]
+            nodes = [_target(each, means.find) for each in nodes]
     return found, nodes
+
+
+def _steps(path: str) -> Iterator[re.Match[str]]:
+    at = 0
+    while at < len(path):
+        step = _STEP.match(path, at)
+        if step is None or path[step.end() : step.end() + 1] not in (".", ""):
+            raise Unclear(f"the path {path[:60]!r}")
+        yield step
+        at = step.end() + 1
+
+
+def _named(nodes: list[Node], name: str) -> list[Node]:
+    below = [each.children.get(name) or each.children.get(f"{name}[x]") or Node() for each in nodes]
+    return [*below, *(slice for each in below for slice in each.slices.values())]
+
+
+def _target(node: Node, find: Find) -> Node:
+    """What is said of the target of a reference: its types and profiles."""
+    urls = [url for each in types(node.definition).values() for url in each.get("targetProfile", ())]
+    found = {url: find("StructureDefinition", url) or {} for url in urls}
+    last = {url: url.rpartition("/")[2] for url in urls}
+    return Node({"type": [{"code": found[url].get("type") or last[url], "profile": [url]} for url in urls]})
 
 
 def _discriminates(node: Node) -> bool:
@@ -105,55 +154,18 @@ def _says(definition: Mapping[str, Any]) -> bool:
 def _fits(spot: Spot, node: Node, find: Find) -> bool:
     """The element and what is below it are as the slice fixes, patterns or binds it."""
     fixed, pattern = value_of(node.definition, "fixed"), value_of(node.definition, "pattern")
-    if fixed is not None and not equals(spot.value, fixed):
+    if fixed is not None and departs(spot.value, fixed, exactly=True) is not None:
         return False
-    if pattern is not None and not has_pattern(spot.value, pattern):
+    if pattern is not None and departs(spot.value, pattern, exactly=False) is not None:
         return False
     binding = node.definition.get("binding", {})
     if fixed is None and pattern is None and binding.get("strength") == "required" and "valueSet" in binding:
         found = codes(str(binding["valueSet"]), find)
         if found is None:
             raise Unclear(f"the codes of {str(binding['valueSet'])[:60]!r}")
-        if not is_bound(spot, found):
+        if not is_bound(spot.value, found):
             return False
     said = [(name, child) for name, child in node.children.items() if _discriminates(child)]
     return all(
         any(_fits(each, child, find) for each in children(spot, name.removesuffix("[x]"))) for name, child in said
     )
-
-
-def equals(value: Any, fixed: Any) -> bool:
-    """Exactly this, nothing more: https://hl7.org/fhir/R4/elementdefinition-definitions.html#ElementDefinition.fixed_x_"""
-    if isinstance(value, bool) or isinstance(fixed, bool):
-        return value is fixed
-    if isinstance(value, dict) and isinstance(fixed, dict):
-        return value.keys() == fixed.keys() and all(equals(value[name], each) for name, each in fixed.items())
-    if isinstance(value, list) and isinstance(fixed, list):
-        return len(value) == len(fixed) and all(map(equals, value, fixed))
-    return bool(value == fixed)
-
-
-def has_pattern(value: Any, pattern: Any) -> bool:
-    """At least this: of each list of the pattern every entry fits one of the value's."""
-    if isinstance(pattern, dict):
-        return isinstance(value, dict) and all(
-            name in value and has_pattern(value[name], each) for name, each in pattern.items()
-        )
-    if isinstance(pattern, list):
-        return isinstance(value, list) and all(any(has_pattern(each, part) for each in value) for part in pattern)
-    return equals(value, pattern)
-
-
-def is_bound(spot: Spot, found: Codes) -> bool:
-    """Whether one of its codes is among them."""
-    return any(holds(found, system, code) for system, code in _codes(spot.value))
-
-
-def _codes(value: Any) -> Iterator[tuple[str | None, str]]:
-    if isinstance(value, str):
-        yield None, value
-    elif isinstance(value, dict):
-        if isinstance(value.get("code"), str):
-            yield value.get("system"), value["code"]
-        for each in value.get("coding", ()):
-            yield from _codes(each)

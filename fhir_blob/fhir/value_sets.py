@@ -19,7 +19,8 @@ def codes(url: str, find: Find, depth: int = 0) -> Codes | None:
     bare = url.partition("|")[0]
     known = definitions().codes(bare)
     if known:
-        return frozenset((None, code) for code in known)
+        system = definitions().system(bare) or None
+        return frozenset((system, code) for code in known)
     value_set = find("ValueSet", url)
     if value_set is None or depth > _DEEPEST:
         return None
@@ -38,6 +39,22 @@ def holds(found: Codes, system: str | None, code: str) -> bool:
     if (None, code) in found or (system is not None and (system, code) in found):
         return True
     return system is None and any(code == each for _, each in found)
+
+
+def is_bound(value: Any, found: Codes) -> bool:
+    """Whether one of the value's codes is among them; a Coding without a system means none of any system."""
+    if isinstance(value, str):
+        return holds(found, None, value)
+    return any((system, code) in found or (None, code) in found for system, code in _codings(value))
+
+
+def _codings(value: Any) -> Iterator[tuple[str | None, str]]:
+    """Of a Coding, a CodeableConcept or a Quantity."""
+    if isinstance(value, dict):
+        if isinstance(value.get("code"), str):
+            yield value.get("system"), value["code"]
+        for each in value.get("coding", ()):
+            yield from _codings(each)
 
 
 def _union(parts: list[Codes | None]) -> Codes:
