@@ -125,7 +125,7 @@ class ElasticsearchIndex:
         """Let the type's index take the fields of search parameters that came after it was made."""
         with _reached():
             self._ensure(type)
-            self._client.indices.put_mapping(index=self._alias(type), properties=mapping.mapping(type)["properties"])
+            self._widen(type)
 
     def fill(self, documents: Sequence[Document]) -> tuple[Refused, ...]:
         failed = self._bulk([(each, self._next(each.type)) for each in documents])
@@ -238,13 +238,19 @@ class ElasticsearchIndex:
         return [self._all]
 
     def _ensure(self, type: str) -> None:
-        """The index of the type is there; the first of several that make it does."""
+        """The index of the type is there, with the fields of this release; the first of several that make it does."""
         if type in self._known:
             return
         with _reached():
             if not self._is_alias(self._alias(type)):
                 self._create(type, f"{self._alias(type)}-1", {self._alias(type): {}, self._all: {}})
+            else:
+                with suppress(BadRequestError):  # a field has changed its type: what is written there is refused
+                    self._widen(type)
         self._known.add(type)
+
+    def _widen(self, type: str) -> None:
+        self._client.indices.put_mapping(index=self._alias(type), properties=mapping.mapping(type)["properties"])
 
     def _is_alias(self, name: str) -> bool:
         with _reached():
