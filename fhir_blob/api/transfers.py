@@ -7,12 +7,15 @@ a wait for a client that sends, or takes, nothing any more.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import stat
 import struct
+import termios
 import time
 from collections.abc import Callable, Iterable, Iterator, Set
+from math import inf
 from threading import Semaphore, Thread, get_ident
 from typing import IO, Any
 
@@ -67,59 +70,70 @@ def _ended(got: int, size: int, stall_seconds: float, waited: float) -> BodyTrun
 class Connections:
     """The application, with an end for every connection to the port that carries no byte, either way, for so long.
 
-    A connection may be quiet while the server works on its answer. Which one that is a WSGI server does not
-    tell, but the address: all from there are let be that long.
+    A connection is quiet too while the server works on its answer. Which one that is a WSGI server does not tell,
+    but the address, which may be a proxy's: all from there are let be, unless a body from there is waited for as
+    long, and nobody has worked for long.
     """
 
     def __init__(self, inner: Wsgi, port: int, seconds: float) -> None:
         self._inner, self._port, self._seconds = inner, port, seconds
-        # By thread: for whom it works, and since when.
-        self._work: dict[int, tuple[str, float]] = {}
+        self._threads: dict[int, _Doing] = {}
 
     def start(self) -> None:
         Thread(target=self._watch, name="idle", daemon=True).start()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        address = environ.get("REMOTE_ADDR", "")
-        environ["wsgi.input"] = _Body(environ["wsgi.input"], self, address)
-        self.works(address)
+        doing = _Doing(environ.get("REMOTE_ADDR", ""), time.monotonic())
+        environ["wsgi.input"] = _Body(environ["wsgi.input"], doing, 0.1 * self._seconds)
+        self._threads[get_ident()] = doing
         try:
             return self._inner(environ, start_response)
         finally:
-            self.waits()
-
-    def works(self, address: str) -> None:
-        """From now on this thread works for a client there."""
-        self._work[get_ident()] = address, time.monotonic()
-
-    def waits(self) -> None:
-        """From now on it does not, or waits for what the client sends."""
-        self._work.pop(get_ident(), None)
+            del self._threads[get_ident()]
 
     def _watch(self) -> None:
         while True:
             time.sleep(max(self._seconds / 10, 0.1))
-            before = time.monotonic() - 0.8 * self._seconds
-            busy = {address for address, since in [*self._work.values()] if since < before}
+            spared = self._spared()
             for descriptor in os.listdir("/proc/self/fd"):
-                _end_if_idle(int(descriptor), self._port, self._seconds * 1000, busy)
+                _end_if_idle(int(descriptor), self._port, self._seconds * 1000, spared)
+
+    def _spared(self) -> set[str]:
+        """The addresses whose connections may be quiet."""
+        now, threads = time.monotonic(), [*self._threads.values()]
+        waited_for = {each.address for each in threads if each.waits_since < now - 0.9 * self._seconds}
+        # A request may have waited for its thread, so that half of the time is much.
+        worked_for = {each.address for each in threads if each.works_since < now - 0.5 * self._seconds}
+        return {each.address for each in threads} - (waited_for - worked_for)
+
+
+class _Doing:
+    """What a thread does for a client at that address: it works, or waits for the body, the other being never."""
+
+    __slots__ = ("address", "waits_since", "works_since")
+
+    def __init__(self, address: str, now: float) -> None:
+        self.address, self.works_since, self.waits_since = address, now, inf
 
 
 class _Body:
-    """A body that tells when it is waited for."""
+    """A body that tells when it is waited for. What has come before is there in `quick` seconds, and no wait."""
 
-    def __init__(self, body: IO[bytes], connections: Connections, address: str) -> None:
-        self._body, self._connections, self._address = body, connections, address
+    def __init__(self, body: IO[bytes], doing: _Doing, quick: float) -> None:
+        self._body, self._doing, self._quick = body, doing, quick
 
     def read(self, size: int = -1) -> bytes:
-        self._connections.waits()
+        doing, began = self._doing, time.monotonic()
+        worked_since = doing.works_since
+        doing.works_since, doing.waits_since = inf, began
         try:
             return self._body.read(size)
         finally:
-            self._connections.works(self._address)
+            now = time.monotonic()
+            doing.works_since, doing.waits_since = worked_since if now - began < self._quick else now, inf
 
 
-def _end_if_idle(descriptor: int, port: int, milliseconds: float, busy: Set[str]) -> None:
+def _end_if_idle(descriptor: int, port: int, milliseconds: float, spared: Set[str]) -> None:
     """Of a client that says nothing no more is read; what is answered it can still take."""
     try:
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
@@ -129,7 +143,13 @@ def _end_if_idle(descriptor: int, port: int, milliseconds: float, busy: Set[str]
                 return
             info = _TCP_INFO.unpack(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size))
             is_idle = min(info[_LAST_DATA_SENT], info[_LAST_DATA_RECEIVED]) >= milliseconds
-            if connection.getpeername()[0] not in busy and is_idle:
+            if is_idle and (connection.getpeername()[0] not in spared or _has_unsent(connection)):
                 connection.shutdown(socket.SHUT_RD)
     except OSError:
         return  # no connection, or none any more
+
+
+def _has_unsent(connection: socket.socket) -> bool:
+    """Whether an answer is there that the client does not take: SIOCOUTQ of tcp(7)."""
+    unsent = fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4))
+    return any(unsent)

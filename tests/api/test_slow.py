@@ -3,38 +3,42 @@
 from __future__ import annotations
 
 import socket
-import sqlite3
 import time
-from contextlib import closing
-from threading import Thread
+from concurrent.futures import ThreadPoolExecutor
 
+from argon2 import PasswordHasher
+
+from fhir_blob.access.credentials import hash_secret
 from tests.client import Client
 from tests.services.server import Server, StartServer
 
 
 def test_an_answer_may_take_its_time(start_server: StartServer) -> None:
-    """Nobody has to send anything while the server works; a body that stalls after it is ended all the same."""
-    server = start_server(stall_seconds=1, workers=1)
-    client, answers = Client(server.base), []
+    """Nobody has to send anything while the server works, though somebody else there stalls, and is ended."""
+    tokens = f"ann={costly('ann', seconds=2.5)} ben={hash_secret('ben')}"
+    server = start_server(stall_seconds=1, workers=1, auth="required", tokens=tokens)
+    client = Client(server.base, Authorization="Bearer ann")
+    Client(server.base, Authorization="Bearer ben").fhir("Patient")  # who is known from now on
 
-    def create() -> None:
-        answers.append(client("POST", "Patient", json={"resourceType": "Patient"}).status_code)
+    with ThreadPoolExecutor(2) as pool:
+        created = pool.submit(client, "POST", "Patient", json={"resourceType": "Patient"})
+        ended = pool.submit(stalled, server)
 
-    with closing(sqlite3.connect(server.data / "metadata.sqlite", isolation_level=None)) as database:
-        database.execute("BEGIN IMMEDIATE")
-        waits = Thread(target=create)
-        waits.start()
-        time.sleep(2.5)
-        database.execute("ROLLBACK")
-        waits.join()
-    ended = stalled(server)
+    assert 201 == created.result().status_code
+    assert b"HTTP/1.1 408 " == ended.result()
 
-    assert [201] == answers
-    assert b"HTTP/1.1 408 " == ended
+
+def costly(token: str, seconds: float) -> str:
+    """A hash of the token that takes so long to check."""
+    began = time.monotonic()
+    PasswordHasher(time_cost=8).hash(token)
+    return PasswordHasher(time_cost=round(8 * seconds / (time.monotonic() - began))).hash(token)
 
 
 def stalled(server: Server) -> bytes:
     """What is answered to a body that does not come, to its first blank after the version."""
     with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), 20) as connection:
-        connection.sendall(b"POST /fhir/Binary HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\nContent-Length: 9\r\n\r\n")
+        head = {"Host": "a", "Content-Type": "a/b", "Content-Length": "9", "Authorization": "Bearer ben"}
+        lines = ["POST /fhir/Binary HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", ""]
+        connection.sendall("\r\n".join(lines).encode())
         return connection.recv(13)
