@@ -254,10 +254,13 @@ def check_path(expression: str, type: str) -> None:
     opened = [each for each in _QUOTED.sub("", expression) if each in "()[]"]
     if opened.count("(") != opened.count(")") or opened.count("[") != opened.count("]"):
         raise ValueError(f"{expression[:100]!r} leaves a bracket open")
+    if _ENDLESS.search(expression):
+        raise ValueError(f"{expression[:100]!r} repeats what is repeated, which may take for ever")
     root = ({"resourceType": type, "id": "x"}, type)
     read_path(expression)(root, root)
 
 
+_ENDLESS = re.compile(r"[+*}]\)[+*{]")
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'")
 
 

@@ -209,6 +209,7 @@ def canonical(values: list[Any]) -> list[str]:
     [
         ("Patient.name.(", "leaves a bracket open"),
         ("Patient.name.frobnicate()", "is not understood"),
+        ("Patient.name.where(family.matches('^(a+)+$'))", "repeats what is repeated, which may take for ever"),
     ],
 )
 def test_what_is_no_expression(expression: str, sentence: str) -> None:
