@@ -6,6 +6,7 @@ Source: https://hl7.org/fhir/R4/binary.html#rest
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from werkzeug.http import parse_range_header
@@ -26,10 +27,9 @@ TYPE = "Binary"
 
 
 def _create(request: Request, context: Context, at: dict[str, str]) -> Answer:
-    criteria = requests.if_none_exist(request)
+    resource, criteria = _resource(request, context), requests.if_none_exist(request)
     if criteria is not None:
-        return conditional.create(context, TYPE, {}, criteria)
-    resource = _resource(request, context)
+        return _conditional(request, context, resource, partial(conditional.create_binary, criteria=criteria))
     if isinstance(resource, Upload):
         return binary.create_raw(context, resource)
     if resource is not None:
@@ -44,6 +44,18 @@ def _update(request: Request, context: Context, at: dict[str, str]) -> Answer:
     if resource is not None:
         return binary.update(context, TYPE, at["id"], resource, if_match=match)
     return _transferred(request, context, lambda upload: binary.update_raw(context, at["id"], upload, if_match=match))
+
+
+def _update_where(request: Request, context: Context, at: dict[str, str]) -> Answer:
+    update = partial(conditional.update_binary, criteria=request.query, if_match=requests.if_match(request))
+    return _conditional(request, context, _resource(request, context), update)
+
+
+def _conditional(request: Request, context: Context, resource: Any, do: Callable[..., Answer]) -> Answer:
+    """What came as a Binary or as its bytes, which may stream in."""
+    if resource is not None:
+        return do(context, resource)
+    return _transferred(request, context, lambda upload: do(context, upload))
 
 
 def _read(request: Request, context: Context, at: dict[str, str]) -> Answer:
@@ -77,7 +89,7 @@ def seconds_of(text: str) -> int:
 
 
 ROUTES: tuple[Route, ...] = (
-    ("/Binary", {"POST": ("create", _create)}),
+    ("/Binary", {"POST": ("create", _create), "PUT": ("update", _update_where)}),
     ("/Binary/<id>", {"GET": ("read", _read), "PUT": ("update", _update)}),
     ("/Binary/<id>/_history/<version>", {"GET": ("vread", _vread)}),
     ("/Binary/<id>/$complete", {"POST": ("$complete", _complete)}),

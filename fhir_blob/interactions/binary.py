@@ -61,9 +61,7 @@ def create(context: Context, type: str, resource: dict[str, Any]) -> Answer:
 
 def create_raw(context: Context, upload: Upload) -> Answer:
     """201, the bytes stored and hashed as they streamed through."""
-    id = context.services.new_id()
-    resource = _raw_resource(context, upload)
-    return _create(context, _taken(context, id, resource, _written(context, id, upload), as_data=False))
+    return _create(context, take(context, upload, context.services.new_id()))
 
 
 def update(
@@ -82,9 +80,8 @@ def update(
 
 def update_raw(context: Context, id: str, upload: Upload, *, if_match: int | None = None) -> Answer:
     """200 or 201, with the raw body as the bytes of the next version."""
-    resource = _raw_resource(context, upload)
     same_id({"id": id}, id)
-    return _update(context, _taken(context, id, resource, _written(context, id, upload), as_data=False), if_match)
+    return _update(context, take(context, upload, id), if_match)
 
 
 def promote(context: Context, transaction: Transaction, blob: Blob) -> Blob:
@@ -110,8 +107,12 @@ def checked(context: Context, resource: Any) -> dict[str, Any]:
     return incoming.checked(context, resource, "Binary")
 
 
-def take(context: Context, resource: dict[str, Any], id: str, *, is_new: bool = False) -> Taken:
+def take(context: Context, given: dict[str, Any] | Upload, id: str, *, is_new: bool = False) -> Taken:
     """A valid Binary, whose data is in S3 afterwards, unless the Binary has it already: see `give_up`."""
+    if isinstance(given, Upload):
+        made = _raw_resource(context, given)
+        return _taken(context, id, made, _written(context, id, given), as_data=False)
+    resource = given
     if "data" not in resource:
         offered = _offer(context, id, resource["contentType"], 1) if is_new else None
         return _taken(context, id, resource, offered, as_data=False)
@@ -171,7 +172,7 @@ def _create(context: Context, taken: Taken) -> Answer:
         version = create_in(context, transaction, taken)
         return Written(version, True, integrity.check(context, transaction, (taken,)))
 
-    done = _kept(context, taken, work)
+    done = kept(context, taken, work)
     return done.answered(read.answer(context, done.version, status=201, made=taken.blobs))
 
 
@@ -189,7 +190,7 @@ def _update(context: Context, taken: Taken, if_match: int | None, method: Method
         version, created = update_in(context, transaction, taken, if_match, method)
         return Written(version, created, integrity.check(context, transaction, (taken,)))
 
-    done = _kept(context, taken, work)
+    done = kept(context, taken, work)
     return done.answered(read.answer(context, done.version, status=201 if done.created else 200))
 
 
@@ -251,7 +252,7 @@ def _came_as_data(version: Version) -> bool:
     return any(slot.link.as_data for slot in attachments.decode(version.slots))
 
 
-def _kept(context: Context, taken: Taken, work: Callable[[Transaction], T]) -> T:
+def kept(context: Context, taken: Taken, work: Callable[[Transaction], T]) -> T:
     """The transaction's result; bytes written for it are given up where it fails."""
     try:
         return context.services.store.write(context.tenant, work)

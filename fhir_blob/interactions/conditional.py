@@ -7,14 +7,15 @@ holds it, so that of two that race on one criterion the second finds what the fi
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fhir_blob.access import Request as Asked
 from fhir_blob.access import authorise
-from fhir_blob.errors import BadRequest, Conflict, MethodNotAllowed, PreconditionFailed
-from fhir_blob.interactions import Answer, Context, incoming, integrity
+from fhir_blob.errors import BadRequest, Conflict, PreconditionFailed
+from fhir_blob.interactions import Answer, Context, binary, incoming, integrity
+from fhir_blob.interactions.binary import Upload
 from fhir_blob.interactions.delete import delete_in
 from fhir_blob.interactions.read import answer
 from fhir_blob.interactions.update import Written, replaced, same_id
@@ -22,6 +23,7 @@ from fhir_blob.search import Query
 from fhir_blob.search.parser import parse_query
 from fhir_blob.store import Reader, Transaction, Version
 
+BINARY = "Binary"
 Criteria = Sequence[tuple[str, str]]
 
 _TRIES = 10
@@ -86,7 +88,6 @@ def _guess(context: Context, type: str, criteria: Criteria) -> Version | None:
 
 def create(context: Context, type: str, resource: dict[str, Any], criteria: Criteria) -> Answer:
     """201; 200 with what is there already where the criteria of If-None-Exist match it."""
-    refuse_binary(type)
     incoming.checked(context, resource, type)
     found = _guess(context, type, criteria)
     if found is not None:
@@ -107,51 +108,117 @@ def create(context: Context, type: str, resource: dict[str, Any], criteria: Crit
     return done.answered(answer(context, done.version, status=201, made=drafted.blobs))
 
 
+def create_binary(context: Context, given: dict[str, Any] | Upload, criteria: Criteria) -> Answer:
+    """The same of a Binary; the bytes that came for nothing are erased."""
+    if not isinstance(given, Upload):
+        binary.checked(context, given)
+    found = _guess(context, BINARY, criteria)
+    if found is not None:
+        return _existing(context, found)
+    taken = binary.take(context, given, context.services.new_id(), is_new=True)
+
+    def work(transaction: Transaction) -> Written:
+        found = one(context, transaction, BINARY, criteria)
+        if found is not None:
+            return Written(found, created=False)
+        version = binary.create_in(context, transaction, taken)
+        return Written(version, True, integrity.check(context, transaction, (taken,)))
+
+    done = binary.kept(context, taken, work)
+    if not done.created:
+        binary.give_up(context, taken)
+        return _existing(context, done.version)
+    return done.answered(answer(context, done.version, status=201, made=taken.blobs))
+
+
 def _existing(context: Context, found: Version) -> Answer:
     location = f"{context.base}/{found.type}/{found.id}/_history/{found.version}"
     return replace(answer(context, found, status=200), headers={"Location": location})
-
-
-def refuse_binary(type: str) -> None:
-    """Its bytes are on their way before anything could be decided."""
-    if type == "Binary":
-        raise MethodNotAllowed(
-            "A Binary is neither created nor updated on conditions.", headers={"Allow": "GET, HEAD, OPTIONS, POST"}
-        )
 
 
 def update(
     context: Context, type: str, resource: dict[str, Any], criteria: Criteria, *, if_match: int | None = None
 ) -> Answer:
     """200 with the next version of the one match, 201 where there is none."""
-    refuse_binary(type)
     incoming.checked(context, resource, type)
+    return _tried(lambda: _update(context, type, copy.deepcopy(resource), criteria, if_match))
+
+
+def update_binary(
+    context: Context, given: dict[str, Any] | Upload, criteria: Criteria, *, if_match: int | None = None
+) -> Answer:
+    """The same of a Binary. Raw bytes come once: Conflict where another writer was faster."""
+    if isinstance(given, Upload):
+        return _update_binary(context, given, criteria, if_match)
+    binary.checked(context, given)
+    return _tried(lambda: _update_binary(context, copy.deepcopy(given), criteria, if_match))
+
+
+def _tried(once: Callable[[], Answer]) -> Answer:
     for _ in range(_TRIES):
         try:
-            return _update(context, type, copy.deepcopy(resource), criteria, if_match)
+            return once()
         except Moved:
             continue
     raise Conflict("Other writers have been faster, again and again.")
 
 
-def _update(context: Context, type: str, resource: dict[str, Any], criteria: Criteria, if_match: int | None) -> Answer:
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What a conditional update writes, as it was guessed; `is_new` where nobody can have its id."""
+
+    type: str
+    id: str
+    prior: Version | None
+    is_new: bool
+
+    def current(
+        self, context: Context, transaction: Transaction, criteria: Criteria, if_match: int | None
+    ) -> Version | None:
+        """What is there now. Moved where the guess was wrong."""
+        found = one(context, transaction, self.type, criteria)
+        if (found and found.id) != (self.prior and self.prior.id):
+            raise Moved("Something else matches by now.")
+        is_new = self.is_new and if_match is None
+        current = None if is_new else replaced(context, transaction, self.type, self.id, if_match)
+        if found is None and current is not None and not current.deleted:
+            raise taken(self.type, self.id)
+        return current
+
+
+def _target(context: Context, type: str, resource: dict[str, Any], criteria: Criteria) -> _Target:
+    """The resource gets its id."""
     prior = _guess(context, type, criteria)
     id = id_of(context, type, resource, prior)
     authorise(context.principal, Asked("update", type, id))
-    is_chosen = prior is None and "id" in resource
+    target = _Target(type, id, prior, is_new=prior is None and "id" not in resource)
     resource["id"] = id
     same_id(resource, id)
-    drafted = incoming.draft(context, resource, id, prior=prior)
+    return target
+
+
+def _update_binary(
+    context: Context, given: dict[str, Any] | Upload, criteria: Criteria, if_match: int | None
+) -> Answer:
+    target = _target(context, BINARY, {} if isinstance(given, Upload) else given, criteria)
+    ready = binary.take(context, given, target.id)
 
     def work(transaction: Transaction) -> Written:
-        found = one(context, transaction, type, criteria)
-        if (found and found.id) != (prior and prior.id):
-            raise Moved("Something else matches by now.")
-        is_new = found is None and not is_chosen and if_match is None
-        current = None if is_new else replaced(context, transaction, type, id, if_match)
+        target.current(context, transaction, criteria, if_match)
+        version, created = binary.update_in(context, transaction, ready, if_match)
+        return Written(version, created, integrity.check(context, transaction, (ready,)))
+
+    done = binary.kept(context, ready, work)
+    return done.answered(answer(context, done.version, status=201 if done.created else 200))
+
+
+def _update(context: Context, type: str, resource: dict[str, Any], criteria: Criteria, if_match: int | None) -> Answer:
+    target = _target(context, type, resource, criteria)
+    drafted = incoming.draft(context, resource, target.id, prior=target.prior)
+
+    def work(transaction: Transaction) -> Written:
+        current = target.current(context, transaction, criteria, if_match)
         created = current is None or current.deleted
-        if found is None and not created:
-            raise taken(type, id)
         version = incoming.store_draft(transaction, drafted, current, context.services.clock(), "PUT")
         return Written(version, created, integrity.check(context, transaction, (drafted,)))
 

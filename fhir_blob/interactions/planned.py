@@ -93,9 +93,7 @@ def check(context: Context, actions: Sequence[Action]) -> None:
 
 def _check_create(context: Context, action: Action) -> None:
     _check_resource(context, action)
-    if action.criteria is not None:
-        conditional.refuse_binary(action.type)
-        conditional.asked(context, action.type, action.criteria)
+    _check_by_criteria(context, action)
 
 
 def _check_update(context: Context, action: Action) -> None:
@@ -103,7 +101,6 @@ def _check_update(context: Context, action: Action) -> None:
     if action.criteria is None:
         same_id(action.resource, action.id)
     else:
-        conditional.refuse_binary(action.type)
         conditional.asked(context, action.type, action.criteria)
 
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from fhir_blob.store.sql import open_store
-from tests.client import Client, diagnostics
+from tests.client import Client, diagnostics, extension
 from tests.services.server import Server, StartServer
 
 SYSTEM = "https://conditional.example/mrn"
@@ -190,19 +190,55 @@ def test_no_count_or_page_hides_a_match(fhir: Client) -> None:
     assert [412, 412] == refused
 
 
-def test_a_binary_has_no_conditions(fhir: Client) -> None:
-    """405, since its bytes would be on their way before anything is decided; it can be deleted by criteria."""
-    binary = {"resourceType": "Binary", "contentType": "text/plain", "meta": {"tag": [{"code": "conditional"}]}}
+BINARY = {"resourceType": "Binary", "contentType": "text/plain", "meta": {"tag": [{"code": "conditional"}]}}
+TAGGED = "_tag=conditional"
 
-    refused = [
-        fhir("POST", "Binary", json=binary, headers={"If-None-Exist": "_tag=conditional"}),
-        fhir("PUT", "Binary?_tag=conditional", json=binary),
+
+def test_a_binary_is_created_where_none_exists(fhir: Client) -> None:
+    """With data, without, and as raw bytes; the second time it is the one that is there, and its bytes."""
+    given, raw = {"If-None-Exist": TAGGED}, {"If-None-Exist": TAGGED, "Content-Type": "text/plain"}
+
+    first = fhir("POST", "Binary", json={**BINARY, "data": "Zmlyc3Q="}, headers=given)
+    again = [
+        fhir("POST", "Binary", json=BINARY, headers=given),
+        fhir("POST", "Binary", json={**BINARY, "data": "c2Vjb25k"}, headers=given),
+        fhir("POST", "Binary", data=b"raw" * 500_000, headers=raw),
+        fhir("POST", "Binary", data=b"{}", headers={**raw, "Content-Type": "application/json"}),
     ]
-    id = fhir.create(binary)["id"]
+    id = first.json()["id"]
 
-    assert [405, 405] == [answer.status_code for answer in refused]
-    assert 204 == fhir("DELETE", "Binary?_tag=conditional").status_code
-    assert 410 == fhir.get(f"Binary/{id}", Accept="application/fhir+json").status_code
+    assert [201, 200, 200, 200, 200] == [first.status_code, *(each.status_code for each in again)]
+    assert {first.headers["Location"]} == {each.headers["Location"] for each in again}
+    assert b"first" == fhir.get(f"Binary/{id}").content
+    assert 204 == fhir("DELETE", f"Binary?{TAGGED}").status_code
+
+
+def test_a_binary_is_created_from_raw_bytes_where_none_exists(fhir: Client) -> None:
+    """They are kept where nothing matches; what they are compared with may be an id alone, since they bring no tag."""
+    headers = {"If-None-Exist": "_id=nobody", "Content-Type": "text/plain"}
+
+    made = fhir("POST", "Binary", data=b"raw", headers=headers)
+
+    assert 201 == made.status_code
+    assert b"raw" == fhir.get(f"Binary/{made.json()['id']}").content
+
+
+def test_a_binary_is_updated_where_one_matches(fhir: Client) -> None:
+    """201 and an offer to upload where none does; then its next version, from data or from raw bytes."""
+    tagged = "Binary?_tag=updated"
+    binary = {**BINARY, "meta": {"tag": [{"code": "updated"}]}}
+
+    made = fhir("PUT", tagged, json=binary)
+    id = made.json()["id"]
+    by_data = fhir("PUT", tagged, json={**binary, "data": "Zmlyc3Q="})
+    by_bytes = fhir("PUT", f"Binary?_id={id}", data=b"second", headers={"Content-Type": "text/plain"})
+    stale = fhir("PUT", f"Binary?_id={id}", data=b"third", headers={"Content-Type": "text/plain", "If-Match": 'W/"1"'})
+    other = fhir("PUT", f"Binary?_id={id}", json={**binary, "id": "other"})
+
+    assert [201, 200, 200, 412, 400] == [each.status_code for each in (made, by_data, by_bytes, stale, other)]
+    assert extension(made.json().get("_data", {}), "presignedPutUrl")
+    assert (id, id) == (by_data.json()["id"], by_bytes.json()["id"])
+    assert b"second" == fhir.get(f"Binary/{id}").content
 
 
 def test_several_are_deleted_where_the_setting_says_so(start_server: StartServer) -> None:
@@ -235,16 +271,22 @@ def test_races_make_one_resource(start_server: StartServer, request: pytest.Fixt
     def update(number: str) -> int:
         return Client(server.base)("PUT", f"Patient?{where(number)}", json=patient(number)).status_code
 
+    def create_binary(tag: str) -> int:
+        binary = {**BINARY, "meta": {"tag": [{"code": tag}]}, "data": "aGk="}
+        headers = {"If-None-Exist": f"_tag={tag}"}
+        return Client(server.base)("POST", "Binary", json=binary, headers=headers).status_code
+
     fhir = Client(server.base)
     with ThreadPoolExecutor(8) as threads:
         for round in range(4):
             created = sorted(threads.map(create, [f"c{round}"] * 8))
             updated = sorted(threads.map(update, [f"u{round}"] * 8))
+            binaries = sorted(threads.map(create_binary, [f"b{round}"] * 8))
 
-            assert [200] * 7 + [201] == created == updated
+            assert [200] * 7 + [201] == created == updated == binaries
             assert (1, 1) == (found(fhir, f"c{round}"), found(fhir, f"u{round}"))
-    assert 4 == fhir.fhir("Binary/_history?_attachments=reference")["total"]
+    assert 8 == fhir.fhir("Binary/_history?_attachments=reference")["total"]
     store = open_store(url or f"sqlite:///{server.data / 'metadata.sqlite'}", statement_timeout=20)
     kept = [len(store.blobs_in_state(state, before=2**62, limit=99)) for state in ("pending", "available")]
     store.close()
-    assert [0, 4] == kept
+    assert [0, 8] == kept

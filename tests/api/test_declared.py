@@ -168,11 +168,15 @@ def test_conditions(client: Client, rest: dict[str, Any]) -> None:
 
 
 def test_conditions_on_a_binary(client: Client, rest: dict[str, Any]) -> None:
-    """A Binary is not written on conditions, and says so."""
-    declared = resources(rest)["Binary"]
-    refused = client("PUT", "Binary?_id=1", json={"resourceType": "Binary", "contentType": "text/plain"})
+    """A Binary is written on conditions as every type is."""
+    declared, binary = resources(rest)["Binary"], {"resourceType": "Binary", "contentType": "text/plain"}
 
-    assert (False, False, 405) == (declared["conditionalCreate"], declared["conditionalUpdate"], refused.status_code)
+    made = [
+        client("PUT", "Binary?_id=declared", json={**binary, "id": "declared"}).status_code,
+        client("POST", "Binary", json=binary, headers={"If-None-Exist": "_id=declared"}).status_code,
+    ]
+
+    assert (True, True, [201, 200]) == (declared["conditionalCreate"], declared["conditionalUpdate"], made)
 
 
 def test_operations(client: Client, rest: dict[str, Any]) -> None:

@@ -228,7 +228,6 @@ def test_every_mistake_is_listed(fhir: Client) -> None:
         ([entry("DELETE", "Patient?identifier=")], 400, "Bundle.entry[0]: The search parameter 'identifier' is not known, or has no value."),
         ([entry("PATCH", "Patient/never-there", {"resourceType": "Parameters"})], 404, "Bundle.entry[0]: Patient/never-there is not known."),
         ([entry("PATCH", "Patient/1", PATIENT)], 400, "Bundle.entry[0].resource.resourceType: A PATCH is a Parameters, or a Binary with a JSON Patch."),
-        ([entry("POST", "Binary", BINARY, ifNoneExist="_id=1")], 405, "Bundle.entry[0]: A Binary is neither created nor updated on conditions."),
     ],
 )  # fmt: skip
 def test_refusals_name_the_entry(fhir: Client, entries: list[Json], status: int, sentence: str) -> None:
@@ -400,6 +399,24 @@ def test_bytes_may_come_later(fhir: Client) -> None:
     assert 200 == requests.put(put, data=b"Letter.", timeout=60).status_code
     found = fhir.fhir(f"DocumentReference/{made[1]['resource']['id']}")
     assert "available" == extension(found["content"][0]["attachment"], "uploadState")
+
+
+def test_a_binary_on_conditions(fhir: Client) -> None:
+    """Created and updated where its criteria say so; what links it gets the one that is there."""
+    url, tag = new_url(), {"meta": {"tag": [{"code": "once"}]}}
+    entries = [
+        entry("POST", "Binary", {**BINARY, **tag, "data": DATA}, full_url=url, ifNoneExist="_tag=once"),
+        entry("PUT", "Binary?_tag=again", {**BINARY, "meta": {"tag": [{"code": "again"}]}, "data": DATA}),
+        entry("POST", "DocumentReference", document(url)),
+    ]
+
+    first, second = (transact(fhir, *entries).json()["entry"] for _ in range(2))
+
+    assert ["201 Created"] * 3 == [each["response"]["status"] for each in first]
+    assert ["200 OK", "200 OK", "201 Created"] == [each["response"]["status"] for each in second]
+    assert [each["fullUrl"] for each in first[:2]] == [each["fullUrl"] for each in second[:2]]
+    linked = fhir.fhir(second[2]["fullUrl"].removeprefix(f"{fhir.base}/"))["content"][0]["attachment"]["url"]
+    assert second[0]["fullUrl"].endswith(linked)
 
 
 def test_a_hash_that_is_not_that_of_the_bytes_is_refused(fhir: Client) -> None:
