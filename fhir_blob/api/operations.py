@@ -7,6 +7,8 @@ from typing import Any
 from fhir_blob.api import requests
 from fhir_blob.api.binary import Handler, Route
 from fhir_blob.api.requests import Request
+from fhir_blob.errors import NotParseable
+from fhir_blob.fhir import outcome
 from fhir_blob.interactions import Answer, Context
 from fhir_blob.operations import meta
 from fhir_blob.operations.erase import erase
@@ -51,11 +53,24 @@ def _meta_delete(request: Request, context: Context, at: dict[str, str]) -> Answ
 
 def _validate(request: Request, context: Context, at: dict[str, str]) -> Answer:
     """The body is the resource itself, or a Parameters resource with it in it."""
-    document, type = _document(request, context), at["type"]
+    type = at["type"]
+    try:
+        document = _document(request, context)
+    except NotParseable as error:
+        # XML is not read where an element is unknown; the same resource in JSON would be, and be invalid.
+        if all(_is_inside(each.expression or "", type) for each in error.issues):
+            return Answer(200, outcome.outcome(error.issues))
+        raise
     if isinstance(document, dict) and _is_itself(document, type):
         document = {"resourceType": "Parameters", "parameter": [{"name": "resource", "resource": document}]}
     query = [(name, value) for name, value in request.query if name not in _GENERAL]
-    return validate(context, asked(type, at.get("id"), parameters(document, query)))
+    return validate(context, asked(type, at.get("id"), parameters(document, query), requests.if_match(request)))
+
+
+def _is_inside(path: str, type: str) -> bool:
+    """Whether it leads into the resource that is to be validated."""
+    first, _, _ = path.partition(".")
+    return first == type or (first == "Parameters" and ".resource" in path)
 
 
 def _is_itself(document: dict[str, Any], type: str) -> bool:

@@ -19,10 +19,12 @@ from fhir_blob.fhir.profile_tree import CORE, value_of
 from fhir_blob.fhir.profile_values import Incomparable, departs, is_beyond, limits
 from fhir_blob.fhir.value_sets import Find
 
-_QUOTED = 60
+_QUOTED = 160
 _LONGEST = 4000
-# A pattern whose repetition is repeated may take for ever; trace() would print what it sees.
-_UNFIT = re.compile(r"[+*}]\)[+*{]|\btrace\s*\(")
+# trace() gives what it is called on, and would print it.
+_TRACE = re.compile(r"\.trace\(\s*'[^']*'\s*\)")
+# A pattern whose repetition is repeated may take for ever; resolve() is only known to tell a type.
+_UNFIT = re.compile(r"[+*}]\)[+*{]|\b(?:trace|resolve)\s*\(")
 _MAX_VALUE_SET = f"{CORE}elementdefinition-maxValueSet"
 _ABSTRACT = ("Element", "BackboneElement", "Resource", "DomainResource")
 _OF_EVERY = re.compile(r"(?:ele|ext|dom)-\d+\Z")
@@ -118,7 +120,7 @@ def _invariant(spot: Spot, constraint: Mapping[str, Any], until: float) -> Itera
         return
     is_kept = holds_true(expression, spot, until)
     if is_kept is None:
-        yield unchecked(f"The invariant {quoted(key)}, which takes too long, prints or is not understood here,")
+        yield unchecked(f"The invariant {quoted(key)}, which takes too long or is not understood here,")
     elif not is_kept:
         severity = "error" if constraint.get("severity") == "error" else "warning"
         yield Finding("invariant", f"{constraint.get('human', 'an invariant is broken')} ({key})", severity)
@@ -132,11 +134,13 @@ def holds_true(expression: str, spot: Spot, until: float) -> bool | None:
 
 def evaluated(expression: str, spot: Spot, until: float) -> list[Any] | None:
     """The values of FHIRPath at an element, None where it is not fit to be evaluated here."""
+    expression, top = _TRACE.sub("", expression), spot
     if time.monotonic() > until or len(expression) > _LONGEST or _UNFIT.search(expression):
         return None
-    top = spot
     while top.parent is not None and top.type not in definitions().types:
         top = top.parent
+    if top.name != "contained":
+        expression = expression.replace("%rootResource", "%resource")
     try:
         return [value for value, _ in read_path(expression)((spot.value, spot.type), (top.value, top.type))]
     except ValueError:

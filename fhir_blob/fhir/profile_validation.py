@@ -87,15 +87,19 @@ class Walk:
         elif is_type(url):
             if not is_instance(spot, url):
                 self.tell(spot, Finding("structure", f"it is a {spot.type}, not as {quoted(url)} has it."))
-        elif self.depth > _DEEPEST or time.monotonic() > self.until:
-            self.tell(spot, unchecked(f"The profile {quoted(url)}, which is nested too deeply or takes too long,"))
-        else:
+        elif self.depth > _DEEPEST:
+            self.tell(spot, unchecked(f"The profile {quoted(url)}, which is nested too deeply,"))
+        elif not self._is_late(spot):
             self._by(spot, self._known(url), severity)
 
     def _by(self, spot: Spot, profile: Profile, severity: str) -> None:
         if profile.missing:
             told = f"the profile {quoted(profile.missing)} is not known to this server."
             self.tell(spot, Finding("not-found", told, severity))
+        for each in profile.lineage:
+            if "snapshot" not in each and "differential" not in each:
+                told = f"the profile {quoted(each.get('url'))} has no elements, so that nothing can be checked by it."
+                self.tell(spot, Finding("not-supported", told, severity))
         strange = next((each for each in profile.lineage if each.get("type", spot.type) != spot.type), None)
         if strange is not None and (spot.type in definitions().types or strange["type"] in definitions().types):
             told = f"it is a {spot.type}, but {quoted(strange.get('url'))} is a profile of {strange['type']}."
@@ -121,6 +125,8 @@ class Walk:
 
     def element(self, spot: Spot, node: Node) -> None:
         """One element by what is said of it, and of its children."""
+        if self._is_late(spot):
+            return
         for finding in profile_rules.of_element(spot, node.definition, self.find, self.until):
             self.tell(spot, finding)
         self._type(spot, node.definition)
@@ -162,6 +168,8 @@ class Walk:
             return
         means, names = slicing.Means(self.find, self._fits_profile, self.resolve), list[str]()
         for each in found:
+            if self._is_late(each):
+                return
             try:
                 names.append(slicing.slice_of(each, node, stem, means))
             except slicing.Unclear as unclear:
@@ -188,6 +196,17 @@ class Walk:
                 self.tell(each, Finding("structure", told))
             elif said.get("rules") == "openAtEnd" and any(names[index + 1 :]):
                 self.tell(each, Finding("structure", "it is in none of the slices, and does not stand after them."))
+
+    def _is_late(self, spot: Spot) -> bool:
+        """Told once."""
+        if time.monotonic() <= self.until:
+            return False
+        while spot.parent is not None:
+            spot = spot.parent
+        told = unchecked("What would take longer than a validation may")
+        if not any(told.sentence in each.diagnostics for each in self.issues[-1:]):
+            self.tell(spot, told)
+        return True
 
     def _fits_profile(self, spot: Spot, url: str) -> bool:
         inner = Walk(self.find, [], self.until, self.depth, self.resolve, self._read)

@@ -15,6 +15,7 @@ from fhir_blob.fhir.value_sets import Find
 from fhir_blob.interactions import Answer, Context, binary, incoming, integrity, read
 from fhir_blob.interactions.delete import delete_in
 from fhir_blob.interactions.search import parsed
+from fhir_blob.interactions.update import replaced
 from fhir_blob.operations.parameters import Parameters
 from fhir_blob.search import added
 from fhir_blob.store import Transaction
@@ -33,19 +34,24 @@ class Asked:
     resource: Any
     mode: str
     profile: str
+    if_match: int | None = None
 
 
-def asked(type: str, id: str | None, given: Parameters) -> Asked:
-    """BadParameter for what does not go together."""
+def asked(type: str, id: str | None, given: Parameters, if_match: int | None = None) -> Asked:
+    """BadParameter for what does not go together. `if_match` is the version that an update or delete would be of."""
     given.only("resource", "mode", "profile")
     resource, mode, profile = given.one("resource"), given.text("mode"), given.text("profile")
     if mode and mode not in MODES:
         raise BadParameter(f"mode takes one of {', '.join(MODES)}, not {mode[:60]!r}.")
-    if mode == "profile" and not profile:
-        raise BadParameter("mode=profile takes a parameter 'profile' beside it.")
-    if id is None and (resource is None or mode == "delete"):
-        raise BadParameter(f"{type}/$validate takes a resource, and no mode=delete; {type}/<id>/$validate does.")
-    return Asked(type, id, resource, mode, profile)
+    if not profile and (mode == "profile" or "profile" in given.values):
+        raise BadParameter("profile takes the canonical URL of a profile, which mode=profile needs.")
+    if resource is not None and not isinstance(resource, dict):
+        raise BadParameter("resource takes a resource.")
+    if id is None and mode in ("update", "delete"):
+        raise BadParameter(f"mode={mode} is of one resource: {type}/<id>/$validate takes it.")
+    if resource is None and (id is None or mode in ("create", "update")):
+        raise BadParameter(f"{type}/$validate takes a resource, and so does any mode=create or mode=update.")
+    return Asked(type, id, resource, mode, profile, if_match)
 
 
 def validate(context: Context, asked: Asked) -> Answer:
@@ -67,7 +73,9 @@ def _of_resource(context: Context, asked: Asked, resource: Any) -> Iterator[Issu
     yield from found
     yield from _by_mode(context, asked, resource)
     if any(each.severity == "error" for each in found):
-        return  # a profile says something of what is valid as its type
+        if asked.profile or _names_profiles(resource):
+            yield Issue("information", "not-supported", "Profiles were not checked: it is not valid as its type.")
+        return
     known = {(each.code, each.expression) for each in found}
     find = finder(context)
     by_profile = profile_validation.check(resource, asked.profile, find) if asked.profile else []
@@ -77,6 +85,11 @@ def _of_resource(context: Context, asked: Asked, resource: Any) -> Iterator[Issu
     if context.services.settings.integrity != "off":
         written = (_Referring(incoming.references_of(context, resource)),)
         yield from _undone(context, lambda transaction: integrity.check(context, transaction, written))
+
+
+def _names_profiles(resource: Any) -> bool:
+    meta = resource.get("meta") if isinstance(resource, dict) else None
+    return isinstance(meta, dict) and "profile" in meta
 
 
 def _by_type(context: Context, type: str, resource: Any) -> Iterator[Issue]:
@@ -97,16 +110,20 @@ def _by_type(context: Context, type: str, resource: Any) -> Iterator[Issue]:
 
 
 def _by_mode(context: Context, asked: Asked, resource: Any) -> Iterator[Issue]:
-    id = resource.get("id") if isinstance(resource, dict) else None
-    if asked.mode == "update" and not isinstance(id, str):
-        yield Issue("error", "required", "An update takes a resource with an id.", "id")
-    elif asked.id is not None and asked.mode != "create" and asked.resource is not None and id != asked.id:
-        yield Issue("error", "invalid", f"The resource's id is {str(id)[:80]!r}, but the URL's is {asked.id!r}.", "id")
-    elif asked.mode == "update" and not context.services.settings.update_create:
-        with context.services.store.read(context.tenant) as reader:
-            if reader.current(asked.type, str(id)) is None:
-                told = f"{asked.type}/{str(id)[:80]} is not there, and this server lets no client choose an id."
-                yield Issue("error", "not-supported", told, "id")
+    """As a create or an update would be refused; an update is of the resource that the URL names."""
+    id, given = asked.id, resource.get("id") if isinstance(resource, dict) else None
+    if asked.mode == "update":
+        if given is None:
+            yield Issue("error", "required", "An update takes a resource with an id.", "id")
+            return
+        yield from _undone(context, lambda transaction: _replaced(context, transaction, asked))
+    if id is not None and asked.mode != "create" and given not in (id, None):
+        yield Issue("error", "invalid", f"The resource's id is {str(given)[:80]!r}, but the URL's is {id!r}.", "id")
+
+
+def _replaced(context: Context, transaction: Transaction, asked: Asked) -> tuple[Issue, ...]:
+    replaced(context, transaction, asked.type, str(asked.id), asked.if_match)
+    return ()
 
 
 def _of_deletion(context: Context, asked: Asked) -> Iterator[Issue]:
@@ -114,7 +131,7 @@ def _of_deletion(context: Context, asked: Asked) -> Iterator[Issue]:
     now, id = context.services.clock(), str(asked.id)
 
     def work(transaction: Transaction) -> tuple[Issue, ...]:
-        delete_in(context, transaction, asked.type, id, now=now)
+        delete_in(context, transaction, asked.type, id, now=now, if_match=asked.if_match)
         return integrity.check(context, transaction, deleted=((asked.type, id),))
 
     return _undone(context, work)

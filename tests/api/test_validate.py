@@ -166,9 +166,6 @@ def test_instance(client: Client) -> None:
         client("POST", f"Patient/{id}/$validate", json=parameters(mode="profile", profile=TIDY))
     )
     assert [("error", "invalid", "id")] == told(client("POST", f"Patient/{id}/$validate", json=patient(id="else")))
-    assert [("error", "required", "id")] == told(
-        client("POST", "Patient/$validate?mode=update", json=patient(active=True))
-    )
 
 
 def test_deletion(client: Client) -> None:
@@ -193,11 +190,114 @@ def test_integrity(start_server: StartServer) -> None:
     assert [("error", "not-found", "Patient.managingOrganization.reference")] == found
 
 
+def test_creation_and_update(client: Client) -> None:
+    """mode=create leaves the id to the server; mode=update is of the id in the URL, and of the version of If-Match."""
+    id = client.create(patient(active=True))["id"]
+    path, body = f"Patient/{id}/$validate?mode=update", patient(id=id, active=True)
+
+    assert OK == told(client("POST", "Patient/$validate?mode=create", json=patient(id="else", active=True)))
+    assert OK == told(client("POST", path, json=body, headers={"If-Match": 'W/"1"'}))
+    assert [("error", "conflict", None)] == told(client("POST", path, json=body, headers={"If-Match": 'W/"7"'}))
+    assert [("error", "required", "id")] == told(client("POST", path, json=patient(active=True)))
+    assert [("error", "invalid", "id")] == told(client("POST", path, json=patient(id="else", active=True)))
+
+
+def test_update_of_nothing(start_server: StartServer) -> None:
+    """Where the server lets no client choose an id, an update of what is not there would be refused."""
+    client = Client(start_server(update_create=False).base)
+
+    found = told(client("POST", "Patient/none/$validate?mode=update", json=patient(id="none", active=True)))
+
+    assert [("error", "not-supported", None)] == found
+
+
+def test_deletion_of_a_version(client: Client) -> None:
+    """A deletion is tried as If-Match would have it; content is ignored: it need not even be valid."""
+    id = client.create(patient(active=True))["id"]
+    path, wrong = f"Patient/{id}/$validate?mode=delete", {"resourceType": "Basic", "colour": 1}
+
+    assert OK == told(client("POST", path, json=wrong, headers={"If-Match": 'W/"1"'}))
+    assert [("error", "conflict", None)] == told(client("POST", path, headers={"If-Match": 'W/"2"'}))
+
+
+def test_bundle(client: Client) -> None:
+    """Each entry is validated by its type, and by the profiles that it names; the paths lead from the Bundle."""
+    entries = [patient(gender="x"), patient(meta={"profile": [TIDY]}, active=True), patient(name=NAME)]
+    bundles = [{"resourceType": "Bundle", "type": "collection", "entry": [{"resource": each}]} for each in entries]
+
+    found = [told(client("POST", "Bundle/$validate?mode=create", json=each)) for each in bundles]
+
+    assert [
+        [("error", "code-invalid", "Bundle.entry[0].resource.gender")],
+        [("error", "required", "Bundle.entry[0].resource.name")],
+        OK,
+    ] == found
+
+
+def test_binary(client: Client) -> None:
+    """A Binary as a resource, and a stored one; raw bytes are no resource that could be validated."""
+    binary = {"resourceType": "Binary", "contentType": "text/plain", "data": "aGk="}
+    stored = client.uploaded(b"letter")
+
+    assert OK == told(client("POST", "Binary/$validate", json=binary))
+    assert OK == told(client.get(f"Binary/{stored}/$validate"))
+    assert [("error", "value", "Binary.data"), ("error", "required", "Binary.contentType")] == told(
+        client("POST", "Binary/$validate", json={"resourceType": "Binary", "data": "a"})
+    )
+    raw = client("POST", "Binary/$validate", data=b"%PDF", headers={"Content-Type": "application/pdf"})
+    assert (415, "OperationOutcome") == (raw.status_code, raw.json()["resourceType"])
+
+
+def test_xml(client: Client) -> None:
+    """XML of an unknown element is invalid, as JSON is; XML that is none at all cannot be validated."""
+    bodies = [
+        '<Patient xmlns="http://hl7.org/fhir"><gendre value="x"/></Patient>',
+        '<Parameters xmlns="http://hl7.org/fhir"><parameter><name value="resource"/><resource>'
+        '<Patient><gender value="x"/></Patient></resource></parameter></Parameters>',
+    ]
+    headers = {"Content-Type": "application/fhir+xml", "Accept": "application/fhir+json"}
+
+    found = [told(client("POST", "Patient/$validate", data=each, headers=headers)) for each in bodies]
+
+    assert [[("error", "structure", "Patient")], [("error", "code-invalid", "Patient.gender")]] == found
+    for each in ("<Patient", bodies[1].replace("name", "nome")):
+        assert 400 == client("POST", "Patient/$validate", data=each, headers=headers).status_code
+
+
+def test_invalid_and_profile(client: Client) -> None:
+    """What is not valid as its type is not held against a profile, and that is told."""
+    found = told(client("POST", f"Patient/$validate?profile={TIDY}", json=patient(gender="x")))
+
+    assert [("error", "code-invalid", "Patient.gender"), ("information", "not-supported", None)] == found
+
+
+def test_quoted(client: Client) -> None:
+    """An unknown profile is quoted."""
+    url = "http://example.org/StructureDefinition/which-has-a-name-of-some-length-and-is-nowhere"
+
+    (issue,) = client("POST", f"Patient/$validate?profile={url}", json=patient(active=True)).json()["issue"]
+
+    assert f"Patient: the profile '{url}' is not known to this server." == issue["diagnostics"]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
         ("Patient/$validate", None, 400),
         ("Patient/$validate?mode=delete", None, 400),
+        ("Patient/$validate?mode=delete", patient(active=True), 400),
+        ("Patient/$validate?mode=update", patient(active=True), 400),
+        ("Patient/nobody/$validate?mode=update", None, 400),
+        ("Patient/nobody/$validate?mode=delete", None, 404),
+        ("Patient/$validate?profile=", patient(active=True), 400),
+        ("Patient/$validate?resource=Patient", None, 400),
+        ("Patient/$validate", parameters() | {"parameter": [{"name": "resource", "valueString": "Patient"}]}, 400),
+        ("Patient/$validate", parameters() | {"parameter": [{"name": "resource", "part": []}]}, 422),
+        ("Patient/$validate", parameters(patient(active=True), profile=TIDY, shape="round"), 400),
+        ("Patient/$validate", {"resourceType": "Parameters", "parameter": [{"resource": patient()}]}, 422),
+        ("Patient/$validate", {"resourceType": "Parameters", "parameter": 1}, 422),
+        ("Patient/$validate?mode=create", parameters(patient(active=True), mode="create"), 400),
+        ("$validate", patient(active=True), 404),
         ("Patient/$validate?mode=guess", patient(active=True), 400),
         ("Patient/$validate?mode=profile", patient(active=True), 400),
         ("Patient/$validate?colour=red", patient(active=True), 400),
