@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from fhir_blob.api import requests
+from fhir_blob.api import negotiation, requests
 from fhir_blob.api.requests import Preferences, Request
 from fhir_blob.api.responses import is_fresh
 from fhir_blob.errors import (
@@ -26,7 +26,7 @@ from fhir_blob.errors import (
 from fhir_blob.fhir import codec
 from fhir_blob.fhir.patch import FHIR_JSON, Patch
 from fhir_blob.fhir.validation import validate
-from fhir_blob.interactions import Answer, Context
+from fhir_blob.interactions import Answer, Context, Found
 from fhir_blob.interactions.bundles import bundle
 from fhir_blob.interactions.entries import (
     Action,
@@ -136,9 +136,14 @@ def _asked(request: Request, context: Context, number: int, entry: dict[str, Any
 
 def _answer(each: Request, path: str, context: Context, ask: Ask) -> bytes:
     made, preferred, answer = ask(each, context, path)
+    return _shown(each, made, preferred.returned, answer)
+
+
+def _shown(each: Request, context: Context, returned: str, answer: Answer) -> bytes:
+    """The entry of an answer; 304 of what has not changed since."""
     if each.method in ("GET", "HEAD") and answer.status == 200 and is_fresh(each, answer):
         answer = Answer(304, version=answer.version)
-    return answered(made, preferred.returned, each.method, answer)
+    return answered(context, returned, each.method, answer)
 
 
 def _refuse_nested(interaction: str) -> None:
@@ -163,13 +168,28 @@ def _transaction(
         if methods[number] in ("GET", "HEAD")
     }
     given.clear()
-    dones = transaction(context, actions)
+    done = transaction(context, actions)
     kept.clear()
     entries = {
         number: answered(context, preferred.returned, methods[number], answer)
-        for number, answer in answers(context, dones, bodies=preferred.returned == "representation")
+        for number, answer in answers(context, done.dones, bodies=preferred.returned == "representation")
     }
-    return entries | {number: _asked(request, context, number, entry, find, ask) for number, entry in reads.items()}
+    return entries | {
+        number: _found(request, context, number, entry, done.found[number])
+        if number in done.found
+        else _asked(request, context, number, entry, find, ask)
+        for number, entry in reads.items()
+    }
+
+
+def _found(request: Request, context: Context, number: int, entry: dict[str, Any], found: Found) -> bytes:
+    """The answer to what was read in the transaction."""
+    try:
+        with at_entry(number):
+            each, _ = _request(request, context, entry, with_body=False)
+            return _shown(each, context, "", found())
+    except FhirError as error:
+        return failed(error)
 
 
 def _method(entry: Any) -> Any:
@@ -214,7 +234,15 @@ def _action(request: Request, context: Context, number: int, entry: dict[str, An
         None if is_read else requests.if_match(each),
         not is_read and (each.header("IF_NONE_MATCH") or "").strip() == "*",
         tuple(each.query),
+        _view(each, context) if is_read else None,
     )
+
+
+def _view(each: Request, context: Context) -> Context:
+    """The Context of an entry that reads: its URL says what is wanted of the resources."""
+    preferred = requests.preferences(each.header("PREFER") or "", each.parameter("_attachments"))
+    negotiation.fhir_type(each.accept, each.parameter("_format"))
+    return requests.context_of(each, context.services, context.principal, preferred)
 
 
 def _resource(interaction: str, entry: Mapping[str, Any]) -> Any:

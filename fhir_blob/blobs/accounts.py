@@ -54,7 +54,7 @@ class S3Accounts:
             credentials=credentials,
             path_style=given.s3_path_style,
             timeout=given.s3_timeout,
-            connections=given.threads + 4,
+            connections=given.threads + 12,  # and the helpers of transactions
         )
 
     def store(self, tenant: str, account: str) -> S3BlobStore:

@@ -72,6 +72,12 @@ def places(resource: Mapping[str, Any]) -> list[Place]:
     return found
 
 
+def has_data(resource: Mapping[str, Any]) -> bool:
+    """Whether an Attachment of its own has data; contained resources and extensions are not looked at."""
+    tree = definitions().attachment_tree(resource["resourceType"])
+    return bool(tree) and any("data" in place.attachment for place in _by_tree(resource, tree))
+
+
 def _by_tree(node: Any, tree: Mapping[str, Any]) -> Iterator[Place]:
     for name, below in tree.items():
         value = node.get(name)

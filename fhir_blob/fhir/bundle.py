@@ -44,19 +44,27 @@ def mentions(resource: dict[str, Any], full_urls: Container[str], base: str) -> 
 
 
 def _mentions(node: dict[str, Any], type: str, full_urls: Container[str], base: str) -> Iterator[Mention]:
-    table = _table(type)
-    for name, value in node.items():
+    table = table_of(type)
+    for name in node:
         kind = table.get(name)
-        if kind is None or value is None:
-            continue
-        values = list(enumerate(value)) if isinstance(value, list) else [(name, value)]
-        owner = value if isinstance(value, list) else node
-        for key, each in values:
-            if isinstance(each, dict):
-                below = str(each.get("resourceType")) if kind == "Resource" else kind
+        if kind is not None:
+            yield from held(node, name, kind, full_urls, base)
+
+
+def held(node: dict[str, Any], name: str, kind: str, full_urls: Container[str], base: str) -> Iterator[Mention]:
+    """Those in the property of that name, which holds what `table_of` calls that kind."""
+    value = node[name]
+    if value is None:
+        return
+    values = list(enumerate(value)) if isinstance(value, list) else [(name, value)]
+    owner = value if isinstance(value, list) else node
+    for key, each in values:
+        if isinstance(each, dict):
+            below = str(each.get("resourceType")) if kind == "Resource" else kind
+            if kind != "Resource" or below in definitions().types:
                 yield from _mentions(each, below, full_urls, base)
-            elif isinstance(each, str) and _is_mention(each, kind, full_urls, base):
-                yield Mention(owner, key, kind == "reference", kind == "xhtml")
+        elif isinstance(each, str) and _is_mention(each, kind, full_urls, base):
+            yield Mention(owner, key, kind == "reference", kind == "xhtml")
 
 
 def _is_mention(text: str, kind: str, full_urls: Container[str], base: str) -> bool:
@@ -68,8 +76,8 @@ def _is_mention(text: str, kind: str, full_urls: Container[str], base: str) -> b
 
 
 @lru_cache(None)
-def _table(type: str) -> Mapping[str, str]:
-    """By JSON name what a property holds, for those that can lead to a mention."""
+def table_of(type: str) -> Mapping[str, str]:
+    """By JSON name what a property holds, for those that can lead to a mention: a type, or 'reference'."""
     found: dict[str, str] = {}
     for name, field in fields(type).items():
         if field.type == "Resource" and field.stem != "contained":

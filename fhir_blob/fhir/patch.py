@@ -39,7 +39,7 @@ class Patch:
 
         Conflict where a test fails, Unprocessable where an operation cannot be done.
         """
-        return _APPLIED[_kind(self)](resource, self)
+        return _APPLIED[kind(self)](resource, self)
 
 
 def check_type(media_type: str) -> None:
@@ -51,7 +51,7 @@ def check_type(media_type: str) -> None:
         )
 
 
-def _kind(patch: Patch) -> str:
+def kind(patch: Patch) -> str:
     """application/json says nothing of the kind, so the document does."""
     check_type(patch.media_type)
     if patch.media_type not in _GENERIC:

@@ -98,6 +98,10 @@ class Answer:
     warnings: tuple[Issue, ...] = ()
 
 
+# An answer whose resources were found in the database; what it needs of S3 is asked for when it is called.
+Found = Callable[[], Answer]
+
+
 def instant(microseconds: int) -> str:
     """A FHIR instant, in milliseconds: https://hl7.org/fhir/R4/datatypes.html#instant"""
     moment = datetime.fromtimestamp(microseconds / 1_000_000, UTC)

@@ -31,7 +31,7 @@ class Action:
     """What the entry of that number asks, in the words of https://hl7.org/fhir/R4/http.html#summary
 
     `criteria` are those of a conditional interaction, None otherwise; `only_new` is If-None-Match: *.
-    `resource` is used up when it is stored.
+    `resource` is used up when it is stored. `context` is that of what is read, in the form that its URL asks for.
     """
 
     number: int
@@ -46,6 +46,7 @@ class Action:
     if_match: int | None = None
     only_new: bool = False
     query: Criteria = ()
+    context: Context | None = None
 
 
 @contextmanager

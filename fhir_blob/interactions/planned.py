@@ -1,29 +1,25 @@
-"""A transaction made ready: its entries checked, their ids chosen, their references resolved, their bytes in S3.
+"""A transaction planned: its entries checked, their ids chosen, what they call each other found.
 
-Everything that takes time is done here, so that the database is held for the writing alone. What can change
-before that, the matches of criteria, is a guess that the transaction decides on.
+What can change before they are written, the matches of criteria, is a guess that the transaction decides on.
 Source: https://hl7.org/fhir/R4/http.html#trules
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import parse_qsl
 
 from fhir_blob.access import Request as Asked
 from fhir_blob.access import authorise
 from fhir_blob.errors import BadRequest, NotFound, PreconditionFailed, Unprocessable
 from fhir_blob.fhir import bundle
-from fhir_blob.fhir.bundle import Mention, Names
-from fhir_blob.interactions import Context, binary, conditional, incoming, read, search
-from fhir_blob.interactions.binary import Taken
+from fhir_blob.fhir.bundle import Mention
+from fhir_blob.fhir.patch_mentions import patch_mentions
+from fhir_blob.interactions import Context, binary, conditional, incoming, search
 from fhir_blob.interactions.entries import Action, Criteria, Mistakes, at_entry
-from fhir_blob.interactions.incoming import Draft
-from fhir_blob.interactions.patch import patched
 from fhir_blob.interactions.update import same_id
-from fhir_blob.store import Blob, Reader, Version
+from fhir_blob.store import Reader, Version
 
 BINARY = "Binary"
 _QUOTED = 200
@@ -57,29 +53,6 @@ class Plan:
     mentions: dict[int, list[Mention]] = field(default_factory=dict)
     conditional: dict[str, tuple[str, Criteria, int]] = field(default_factory=dict)
     named: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """A resource ready to be stored: a Draft, or a Taken for a Binary; `prior` is what a patch was applied to."""
-
-    action: Action
-    type: str
-    id: str
-    draft: Draft | None = None
-    taken: Taken | None = None
-    prior: Version | None = None
-
-    @property
-    def blobs(self) -> tuple[str, ...]:
-        return self.draft.blobs if self.draft else self.taken.blobs if self.taken else ()
-
-    def give_up(self, context: Context) -> None:
-        """What is in S3 for it goes."""
-        if self.draft is not None:
-            incoming.abandon(context, self.draft)
-        if self.taken is not None:
-            binary.give_up(context, self.taken)
 
 
 def check(context: Context, actions: Sequence[Action]) -> None:
@@ -153,7 +126,9 @@ def _id(context: Context, reader: Reader, action: Action, made: Plan, learned: L
     fresh = learned.ids.setdefault(number, context.services.new_id())
     found = None
     if criteria is not None:
-        first = made.firsts.setdefault((type, criteria), number) if action.interaction == "create" else number
+        first = number
+        if action.interaction == "create":
+            first = made.firsts.setdefault((type, tuple(sorted(criteria))), number)
         if first != number:
             made.same_as[number] = first
             return made.targets[first][1]
@@ -202,21 +177,28 @@ def _mentions(context: Context, made: Plan, actions: Sequence[Action]) -> None:
     """Where the entries name each other; a placeholder that names none is a mistake."""
     full_urls, mistakes = {action.full_url for action in actions if action.full_url}, Mistakes()
     for action in actions:
-        if action.number not in made.targets or action.resource is None:
+        if action.number not in made.targets:
             continue
-        found = bundle.mentions(action.resource, full_urls, bundle.base_of(action.full_url))
-        made.mentions[action.number] = found
+        with at_entry(action.number):
+            found = made.mentions[action.number] = _mentioned(action, full_urls)
         for text in (mention.text for mention in found if mention.is_reference):
             if bundle.is_placeholder(text) and text.partition("#")[0] not in full_urls:
                 with mistakes.of(action.number):
-                    raise _nameless(action.resource, text)
+                    raise _nameless(action, text)
             elif text not in made.conditional and (query := bundle.conditional(text, context.base)) is not None:
                 made.conditional[text] = (query[0], _pairs(query[1]), action.number)
     mistakes.tell()
 
 
-def _nameless(resource: dict[str, Any], text: str) -> Unprocessable:
-    path = bundle.path_of(resource, text)
+def _mentioned(action: Action, full_urls: Container[str]) -> list[Mention]:
+    base = bundle.base_of(action.full_url)
+    if action.patch is not None:
+        return patch_mentions(action.patch, action.type, full_urls, base)
+    return bundle.mentions(action.resource, full_urls, base)
+
+
+def _nameless(action: Action, text: str) -> Unprocessable:
+    path = None if action.patch is not None else bundle.path_of(action.resource, text)
     return Unprocessable(f"{text[:_QUOTED]!r} is the fullUrl of no entry.", expression=path)
 
 
@@ -239,65 +221,3 @@ def _guess_reference(context: Context, reader: Reader, made: Plan, text: str) ->
 
 def unmatched(text: str) -> PreconditionFailed:
     return PreconditionFailed(f"The conditional reference {text[:_QUOTED]!r} matches nothing.")
-
-
-class Preparation:
-    """Makes the writes of a plan one by one; `writes` are those whose bytes are in S3 so far."""
-
-    def __init__(self, context: Context, made: Plan, actions: Sequence[Action]) -> None:
-        self.writes: list[Write] = []
-        self._context, self._plan, self._actions = context, made, actions
-        self._coming: dict[str, Blob | None] = {}
-        full_urls = {
-            action.full_url: "/".join(made.targets[action.number])
-            for action in actions
-            if action.full_url and action.number in made.targets
-        }
-        self._names = Names(full_urls, made.named)
-
-    def run(self) -> None:
-        """Binaries first, since others link them."""
-        for action in sorted(self._actions, key=lambda action: action.type != BINARY):
-            if action.number in self._plan.targets and not self._is_there(action):
-                with at_entry(action.number):
-                    self.writes.append(self._write(action))
-
-    def _is_there(self, action: Action) -> bool:
-        """A conditional create of what is there, or is made by another entry."""
-        number = action.number
-        return number in self._plan.same_as or (
-            action.interaction == "create" and self._plan.found.get(number) is not None
-        )
-
-    def _write(self, action: Action) -> Write:
-        type, id = self._plan.targets[action.number]
-        prior = None
-        if action.interaction != "create":
-            with self._context.services.store.read(self._context.tenant) as reader:
-                is_patch = action.interaction == "patch"
-                prior = read.current(reader, type, id) if is_patch else reader.current(type, id)
-        self._rename(action.resource, self._plan.mentions.pop(action.number, []), action)
-        resource = action.resource
-        if action.patch is not None and prior is not None:
-            resource = self._patched(action, prior)
-        base = prior if action.patch is not None else None
-        if type == BINARY:
-            taken = binary.take(self._context, resource, id, is_new=action.interaction == "create")
-            self._coming[id] = None if taken.blob is None else taken.blob.with_(version=taken.blob.version or 1)
-            return Write(action, type, id, taken=taken, prior=base)
-        there = prior if prior is not None and not prior.deleted else None
-        drafted = incoming.draft(self._context, resource, id, prior=there, coming=self._coming)
-        resource.clear()  # a large Bundle is held once
-        return Write(action, type, id, draft=drafted, prior=base)
-
-    def _patched(self, action: Action, prior: Version) -> dict[str, Any]:
-        assert action.patch is not None
-        resource = patched(self._context, prior, action.patch)
-        found = bundle.mentions(resource, self._names.full_urls, bundle.base_of(action.full_url))
-        self._rename(resource, found, action)
-        return resource
-
-    def _rename(self, resource: Any, mentions: Sequence[Mention], action: Action) -> None:
-        base = bundle.base_of(action.full_url)
-        for mention in mentions:
-            self._names.apply(mention, base)

@@ -5,26 +5,38 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from fhir_blob.errors import Gone, NotFound, UnknownVersion
-from fhir_blob.interactions import Answer, Context, outgoing
+from fhir_blob.interactions import Answer, Context, Found, outgoing
 from fhir_blob.store import Reader, Version
 
 
 def read(context: Context, type: str, id: str) -> Answer:
     """200 with the current version. NotFound, or Gone where it was deleted."""
     with context.services.store.read(context.tenant) as reader:
-        version = current(reader, type, id)
-        blobs = outgoing.blobs_of(reader, (version,))
-        if type == "Binary":
-            blobs = outgoing.with_offer(blobs, id, reader.offered(id))
-    return _answer(context, version, outgoing.settle(context, blobs), 200)
+        found = find(context, reader, type, id)
+    return found()
+
+
+def find(context: Context, reader: Reader, type: str, id: str) -> Found:
+    """The answer to a read, found there."""
+    version = current(reader, type, id)
+    blobs = outgoing.blobs_of(reader, (version,))
+    if type == "Binary":
+        blobs = outgoing.with_offer(blobs, id, reader.offered(id))
+    return lambda: _answer(context, version, outgoing.settle(context, blobs), 200)
 
 
 def vread(context: Context, type: str, id: str, number: str) -> Answer:
     """200 with that version. UnknownVersion, or Gone where that version is a deletion."""
     with context.services.store.read(context.tenant) as reader:
-        version = numbered(reader, type, id, number)
-        blobs = outgoing.blobs_of(reader, (version,))
-    return _answer(context, version, outgoing.settle(context, blobs), 200)
+        found = find_numbered(context, reader, type, id, number)
+    return found()
+
+
+def find_numbered(context: Context, reader: Reader, type: str, id: str, number: str) -> Found:
+    """The answer to a vread, found there."""
+    version = numbered(reader, type, id, number)
+    blobs = outgoing.blobs_of(reader, (version,))
+    return lambda: _answer(context, version, outgoing.settle(context, blobs), 200)
 
 
 def answer(context: Context, version: Version, *, status: int, made: Collection[str] = ()) -> Answer:

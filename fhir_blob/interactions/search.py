@@ -8,13 +8,13 @@ import orjson
 
 from fhir_blob.errors import NotFound, UnknownType
 from fhir_blob.fhir.definitions import definitions
-from fhir_blob.interactions import Answer, Context, outgoing
+from fhir_blob.interactions import Answer, Context, Found, outgoing
 from fhir_blob.interactions.bundles import bundle, link
 from fhir_blob.interactions.read import current
 from fhir_blob.search import Clause, Compartment, Page, Query
 from fhir_blob.search.includes import Included, included
 from fhir_blob.search.parser import parse_query
-from fhir_blob.store import Version
+from fhir_blob.store import Reader, Version
 
 COMPARTMENTS = ("Patient", "Encounter", "RelatedPerson", "Practitioner", "Device")
 # More than this comes with no page, however much it refers to.
@@ -69,10 +69,20 @@ def parsed(
 def answer(context: Context, path: str, query: Query) -> Answer:
     """200 with the page that the Query asks; `path` is that of its links."""
     with context.services.store.read(context.tenant) as reader:
-        page = context.services.index.search(reader, query)
-        more = included(reader, query.includes, page.matches, most=_MOST_INCLUDED)
-        shown = (*page.matches, *more.versions)
-        blobs = outgoing.blobs_of(reader, shown)
+        found = find(context, reader, path, query)
+    return found()
+
+
+def find(context: Context, reader: Reader, path: str, query: Query) -> Found:
+    """The same, found there."""
+    page = context.services.index.search(reader, query)
+    more = included(reader, query.includes, page.matches, most=_MOST_INCLUDED)
+    blobs = outgoing.blobs_of(reader, (*page.matches, *more.versions))
+    return lambda: _answer(context, path, query, page, more, blobs)
+
+
+def _answer(context: Context, path: str, query: Query, page: Page, more: Included, blobs: outgoing.Blobs) -> Answer:
+    shown = (*page.matches, *more.versions)
     bodies = outgoing.bodies(context, shown, outgoing.settle(context, blobs))
     modes = ["match"] * len(page.matches) + ["include"] * len(more.versions)
     entries = [_entry(context, *each) for each in zip(shown, bodies, modes, strict=True)]

@@ -8,15 +8,29 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fhir_blob.errors import BadRequest, Conflict, Invalid, Issue, PreconditionFailed
-from fhir_blob.interactions import Answer, Context, binary, conditional, incoming, integrity, outgoing, planned, read
+from fhir_blob.interactions import (
+    Answer,
+    Context,
+    Found,
+    binary,
+    conditional,
+    incoming,
+    integrity,
+    outgoing,
+    parallel,
+    planned,
+)
 from fhir_blob.interactions.conditional import Moved
 from fhir_blob.interactions.delete import delete_in
-from fhir_blob.interactions.entries import Action, Mistakes, at_entry
-from fhir_blob.interactions.planned import BINARY, Learned, Plan, Preparation, Write
+from fhir_blob.interactions.entries import Action, Criteria, Mistakes, at_entry
+from fhir_blob.interactions.planned import BINARY, Learned, Plan
+from fhir_blob.interactions.prepared import Preparation, Write
+from fhir_blob.interactions.readings import Readings
 from fhir_blob.interactions.update import replaced
 from fhir_blob.store import Reader, Transaction, Version
 
@@ -46,11 +60,19 @@ class _Learned(Moved):
         self.learned = learned
 
 
-def transaction(context: Context, actions: Callable[[], Sequence[Action]]) -> dict[int, Done]:
-    """What the entries that write came to, by number; whatever fails fails them all.
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the entries came to, by their numbers: those that write, and those that read."""
 
-    `actions` gives the entries anew each time that it is called: storing them uses them up. Those that
-    read are only looked at: they are answered afterwards.
+    dones: Mapping[int, Done]
+    found: Mapping[int, Found]
+
+
+def transaction(context: Context, actions: Callable[[], Sequence[Action]]) -> Outcome:
+    """What the entries came to; whatever fails fails them all.
+
+    `actions` gives the entries anew each time that it is called: storing them uses them up. What is read is
+    found in the transaction, after all is written, but for what no transaction can find: see readings.
     """
     learned = Learned()
     for attempt in range(_TRIES):
@@ -67,7 +89,7 @@ def transaction(context: Context, actions: Callable[[], Sequence[Action]]) -> di
     raise Conflict("Other writers have been faster, again and again.")
 
 
-def _once(context: Context, actions: Sequence[Action], learned: Learned) -> dict[int, Done]:
+def _once(context: Context, actions: Sequence[Action], learned: Learned) -> Outcome:
     with context.services.store.read(context.tenant) as reader:
         plan = planned.plan(context, reader, actions, learned)
     prepared = Preparation(context, plan, actions)
@@ -98,7 +120,7 @@ class _Work:
         self._now = context.services.clock()
         self._done: dict[int, Done] = {}
 
-    def run(self) -> dict[int, Done]:
+    def run(self) -> Outcome:
         deleted = self._delete()
         self._decide_criteria()
         for write in self._writes:
@@ -110,10 +132,10 @@ class _Work:
             with at_entry(write.action.number):
                 self._done[write.action.number] = self._update(write)
         self._find()
-        self._check_reads()
+        self._check_criteria()
         self._check_references()
         self._check_integrity(deleted)
-        return self._done
+        return Outcome(self._done, Readings(self._context, self._transaction).of(self._actions))
 
     def _decide_criteria(self) -> None:
         """In the alphabetical order of types, so that two transactions wait for each other and not for ever."""
@@ -198,14 +220,21 @@ class _Work:
         for number, first in self._plan.same_as.items():
             self._done[number] = Done(200, self._done[first].version)
 
-    def _check_reads(self) -> None:
-        """What is read has to be there, once everything is written."""
+    def _check_criteria(self) -> None:
+        """Once all is stored they match one resource at most: else it depended on the order of the entries."""
+        numbers = {write.action.number for write in self._writes}
+        written = Counter(write.type for write in self._writes)
         for action in self._actions:
-            with at_entry(action.number):
-                if action.interaction == "read":
-                    read.current(self._transaction, action.type, action.id)
-                elif action.interaction == "vread":
-                    read.numbered(self._transaction, action.type, action.id, action.version)
+            decided = action.interaction in ("create", "update") and action.number in self._plan.found
+            others = written[action.type] - (action.number in numbers)
+            if decided and others and action.criteria is not None:
+                with at_entry(action.number):
+                    self._check_one(action.type, action.criteria)
+
+    def _check_one(self, type: str, criteria: Criteria) -> None:
+        if len(conditional.matches(self._context, self._transaction, type, criteria)) > 1:
+            told = conditional.told(type, criteria)
+            raise PreconditionFailed(f"{told!r} matches more than one {type} once the entries are stored.")
 
     def _check_references(self) -> None:
         learned = Learned()
@@ -260,7 +289,21 @@ def _bodies(context: Context, shown: Sequence[Done]) -> list[bytes]:
         blobs = _blobs(reader, versions)
     made = {id for done in shown for id in done.made}
     old = {key: blob for key, blob in blobs.items() if blob.id not in made}  # of new ones nothing can be there
-    return outgoing.bodies(context, versions, {**blobs, **outgoing.settle(context, old)})
+    return _read_at_once(context, versions, {**blobs, **outgoing.settle(context, old)})
+
+
+def _read_at_once(context: Context, versions: Sequence[Version], blobs: outgoing.Blobs) -> list[bytes]:
+    """What came with data is answered with it, read from S3."""
+    texts = [b""] * len(versions)
+
+    def read(number: int) -> None:
+        texts[number] = outgoing.bodies(context, (versions[number],), blobs)[0]
+
+    with_slots = [number for number, version in enumerate(versions) if version.slots]
+    parallel.each(read, with_slots)
+    for number in set(range(len(versions))).difference(with_slots):
+        read(number)
+    return texts
 
 
 def _blobs(reader: Reader, versions: Sequence[Version]) -> outgoing.Blobs:

@@ -233,8 +233,12 @@ def _matching(type: bool, id: bool, since: bool, at: bool, settled: bool, tenant
         _v.id == _p("id") if id else true(),
         _v.last_updated >= _p("since") if since else true(),
         and_(_v.last_updated < _p("high"), ~superseded) if at else true(),
-        or_(_v.xid < _snapshot("xmin"), _v.xid >= _snapshot("xmax")) if settled else true(),
+        or_(_v.xid < _snapshot("xmin"), _v.xid >= _snapshot("xmax"), _v.xid == _OWN) if settled else true(),
     )
+
+
+# What the transaction itself has written; NULL where it has written nothing.
+_OWN: Any = literal_column("pg_current_xact_id_if_assigned()::text::bigint")
 
 
 def _snapshot(end: str) -> Any:
