@@ -26,7 +26,7 @@ from fhir_blob.blobs.secrets import Keys
 from fhir_blob.blobs.signing import LONGEST_URL
 from fhir_blob.errors import FhirError
 from fhir_blob.interactions import Context, Services, binary
-from fhir_blob.operations import conformance, jobs
+from fhir_blob.operations import conformance, erase, jobs
 from fhir_blob.operations.indexing import Indexer
 from fhir_blob.operations.reindexing import LOOK_SECONDS, Reindexing, look
 from fhir_blob.search import ExternalIndex, SearchIndex
@@ -179,6 +179,7 @@ def start_worker(services: Services, log: Log) -> Event:
     stop = Event()
     Thread(target=_work, args=(services, log, stop), name="outbox", daemon=True).start()
     Thread(target=_jobs, args=(services, log, stop), name="jobs", daemon=True).start()
+    Thread(target=_erasures, args=(services, log, stop), name="erasures", daemon=True).start()
     if services.external is not None and services.settings.index_worker:
         Thread(target=indexer(services, log).run, args=(stop,), name="indexer", daemon=True).start()
     return stop
@@ -190,6 +191,14 @@ def _jobs(services: Services, log: Log, stop: Event) -> None:
             jobs.run_due(services, reindexing(services))
         except FhirError as error:
             log.warning("a job waits", error=str(error))
+
+
+def _erasures(services: Services, log: Log, stop: Event) -> None:
+    while not stop.wait(LOOK_SECONDS):
+        try:
+            erase.run_due(services, log.warning)
+        except FhirError as error:
+            log.warning("erasures wait", error=str(error))
 
 
 def reindexing(services: Services) -> Reindexing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from fhir_blob.blobs import Accounts
+from fhir_blob.blobs import OBJECTS, Accounts
 from fhir_blob.settings import Settings
 from fhir_blob.store import Blob, BlobState, Reader, ResourceStore, Task, Transaction
 
@@ -46,8 +46,10 @@ def forget(transaction: Transaction, settings: Settings, blob: Blob, now: int) -
 
 
 def erasing(blob: Blob, key: str, *, not_before: int, ends: bool = False) -> Task:
-    """`ends`: with this object the row's life is over."""
+    """`ends`: with this object the row's life is over. What the server was writing may have come in parts."""
     payload = {"account": blob.account, "bucket": blob.bucket, "key": key} | ({"blob": blob.id} if ends else {})
+    if blob.state in UNFINISHED and key.startswith(OBJECTS):
+        payload["parts"] = "1"
     return Task("erase", json.dumps(payload), not_before)
 
 
@@ -57,7 +59,11 @@ def erase(store: ResourceStore, accounts: Accounts, tenant: str, payload: dict[s
     with store.read(tenant) as reader:
         is_wanted = _is_wanted(reader, account, bucket, key)
     if not is_wanted:
-        accounts.store(tenant, account).delete(bucket, key)
+        objects = accounts.store(tenant, account)
+        objects.delete(bucket, key)
+        for each in objects.multipart_uploads(bucket, key) if payload.get("parts") else ():
+            if each.key == key:
+                objects.abort(bucket, each)
     blob_id = payload.get("blob", "")
     if blob_id:
         store.write(tenant, lambda transaction: _mark_deleted(transaction, blob_id))

@@ -126,10 +126,19 @@ class S3BlobStore:
         gone = self._do("delete_object", but=_MISSING, Bucket=bucket, Key=key) or {}
         if not gone.get("VersionId") and not gone.get("DeleteMarker"):
             return
-        page = self._do("list_object_versions", Bucket=bucket, Prefix=key)
-        for each in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
-            if each["Key"] == key:
-                self._do("delete_object", but=_MISSING, Bucket=bucket, Key=key, VersionId=each["VersionId"])
+        for version in tuple(self._versions(bucket, key)):
+            self._do("delete_object", but=_MISSING, Bucket=bucket, Key=key, VersionId=version)
+
+    def _versions(self, bucket: str, key: str) -> Iterator[str]:
+        """A URL that is replayed makes as many as it likes: a page has 1,000."""
+        markers: dict[str, str] = {}
+        while True:
+            page = self._do("list_object_versions", Bucket=bucket, Prefix=key, **markers)
+            found = (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
+            yield from (each["VersionId"] for each in found if each["Key"] == key)
+            if not page.get("IsTruncated") or page.get("NextKeyMarker") != key:
+                return
+            markers = {"KeyMarker": key, "VersionIdMarker": page.get("NextVersionIdMarker", "")}
 
     def list(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
         token: dict[str, str] = {}

@@ -5,6 +5,8 @@ The parameters are HAPI's: https://smilecdr.com/docs/fhir_repository/deleting_da
 
 from __future__ import annotations
 
+import math
+
 from fhir_blob.errors import BadParameter, Conflict, NotFound
 from fhir_blob.fhir import codec
 from fhir_blob.interactions import Answer, Context
@@ -33,7 +35,7 @@ def expunge(context: Context, type: str, id: str, given: Parameters) -> Answer:
             raise NotFound(f"{type}/{id[:80]} is not known.")
         if not current.deleted and not previous:
             raise Conflict(f"{type}/{id} is not deleted: delete it first, or ask for expungePreviousVersions.")
-        removal = Removal(context, transaction, context.services.clock())
+        removal = Removal(context, transaction, context.services.clock(), until=math.inf)
         return _of_binary(removal, current, limit) if type == BINARY else _of_other(removal, current, limit)
 
     count = context.services.store.write(context.tenant, work)
@@ -68,7 +70,8 @@ def _of_other(removal: Removal, current: Version, limit: int) -> int:
     for binary_id in sorted(named):
         blobs = transaction.lock_binary(binary_id)
         if whose(blobs) == {own} and not transaction.referrers(binary_id):
-            removal.binary(binary_id)
+            while not removal.binary(binary_id):
+                pass
     return count
 
 

@@ -221,15 +221,23 @@ class Reader(Protocol):
     def referrers(self, binary_id: str) -> tuple[str, ...]:
         """'Type/id' of current resources that refer to the Binary, a hundred at most, in order."""
 
-    def naming(self, text: str, *, after: int) -> tuple[tuple[tuple[str, str, int], ...], int | None]:
-        """Which versions have the text in their body: (type, id, version), of one stretch of all that were written.
+    def naming(self, name: str, *, after: int) -> tuple[tuple[tuple[str, str, int], ...], int | None]:
+        """Which versions have a reference to 'Type/id' in their body: (type, id, version), of one stretch of all.
 
-        Of Binaries all versions, of other types those that are not current any more, which no index knows.
-        `after` is 0 at first, then what the last stretch gave: None at the end.
+        Some may have it in a text. `after` is 0 at first, then what the last stretch gave: None at the end.
         """
 
+    def position(self) -> tuple[int, int]:
+        """What has been written until now, for `naming_since`."""
+
+    def naming_since(self, name: str, position: tuple[int, int]) -> tuple[tuple[str, str, int], ...]:
+        """The same of what could not be seen at that position; on PostgreSQL perhaps a little that could."""
+
+    def secured(self, *, after: int) -> tuple[tuple[tuple[str, bytes], ...], int | None]:
+        """(id, body) of versions of Binaries with a security context that is no Patient; stretches as of `naming`."""
+
     def waiting(self, kind: str, *, now: int) -> int:
-        """How many tasks of that kind are due, or being done."""
+        """How many tasks of that kind are due, being done, or to be tried again."""
 
     def account(self, id: str) -> Account | None: ...
 
@@ -277,7 +285,11 @@ class Transaction(Reader, Protocol):
     def refer(self, type: str, id: str, version: int, binary_ids: Sequence[str]) -> None:
         """Replace what the resource refers to."""
 
-    def enqueue(self, task: Task) -> None: ...
+    def enqueue(self, task: Task) -> int:
+        """The number of the task."""
+
+    def finish(self, task: int) -> None:
+        """That task is done: its row goes."""
 
     def put_account(self, account: Account) -> None: ...
 
@@ -363,6 +375,9 @@ class ResourceStore(Protocol):
 
     def knows_object(self, account: str, bucket: str, key: str) -> bool:
         """Whether any row of any tenant that is not deleted names the key, pending or final."""
+
+    def scrub(self) -> bool:
+        """What was deleted stands in no file of an embedded database any more; False while a reader needs it there."""
 
     def ping(self) -> None:
         """One round trip; Unavailable where the database is out of reach."""

@@ -90,12 +90,12 @@ _ENQUEUE = Statement(
         lease_until=0,
         attempts=0,
         error="",
-    )
+    ).returning(_o.task)
 )
 _WAITING = Statement(
     select(func.count())
     .select_from(outbox)
-    .where(_o.tenant == _p("tenant"), _o.kind == _p("kind"), _o.not_before <= _p("now"))
+    .where(_o.tenant == _p("tenant"), _o.kind == _p("kind"), or_(_o.not_before <= _p("now"), _o.error != ""))
 )
 _ACCOUNT_IN_TASK = Statement(
     select(_o.task).where(_o.tenant == _p("tenant"), _o.kind == "erase", _o.payload.like(_p("named"))).limit(1)
@@ -219,9 +219,11 @@ def refer(session: Session, tenant: str, type: str, id: str, version: int, binar
         session.run_many(_REFER, rows)
 
 
-def enqueue(session: Session, tenant: str, task: Task) -> None:
+def enqueue(session: Session, tenant: str, task: Task) -> int:
     given = {"tenant": tenant, "kind": task.kind, "payload": task.payload, "not_before": task.not_before}
-    session.run(_ENQUEUE, given)
+    row = session.run(_ENQUEUE, given).fetchone()
+    assert row is not None  # INSERT ... RETURNING always gives one
+    return int(row[0])
 
 
 def waiting(session: Session, tenant: str, kind: str, now: int) -> int:
@@ -269,8 +271,8 @@ def _is_due(count: int) -> tuple[Any, ...]:
     return _o.kind.in_(kinds), _o.not_before <= _p("now"), _o.lease_until <= _p("now")
 
 
-def finish(session: Session, task: Task) -> None:
-    session.run(_FINISH, {"of_task": task.task})
+def finish(session: Session, task: int) -> None:
+    session.run(_FINISH, {"of_task": task})
 
 
 def postpone(session: Session, task: Task, not_before: int, error: str) -> None:

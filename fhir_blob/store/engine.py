@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,7 +30,17 @@ _BUSY_SECONDS = 20.0
 _CONNECT_SECONDS = 5
 # A write touches some thirty b-trees in one place each: with pages of 1 kB instead of 4 a commit costs
 # .62 of the processor time (measured). The page size counts only where the file is made.
-_PRAGMAS = ("page_size=1024", "journal_mode=WAL", "synchronous=FULL", "cache_size=-16384", "mmap_size=268435456")
+# What is deleted is overwritten, not left in free pages: https://sqlite.org/pragma.html#pragma_secure_delete
+_PRAGMAS = (
+    "page_size=1024",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "cache_size=-16384",
+    "mmap_size=268435456",
+    "secure_delete=ON",
+)
+# How long a checkpoint that holds the writers up waits for readers (milliseconds).
+_SCRUB_WAIT = 50
 # SQLite asks after so many steps of its machine whether a statement's time is up.
 _STEPS = 20_000
 
@@ -198,6 +208,21 @@ class SqliteDatabase:
             os.close(descriptor)
         self._lock_file = (0, -1)
 
+    def scrub(self) -> bool:
+        """Nothing stays in the log, which keeps old pages until they are written over.
+
+        Most of it goes without a lock. Source: https://sqlite.org/pragma.html#pragma_wal_checkpoint
+        """
+        with closing(self.connected()) as driver:
+            try:
+                driver.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                driver.execute(f"PRAGMA busy_timeout={_SCRUB_WAIT}")
+                with self.exclusive():
+                    busy, *_ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.Error as error:
+                raise self.translated(error) from error
+        return not busy
+
     def _descriptor(self) -> int:
         pid, descriptor = self._lock_file
         if pid != os.getpid():
@@ -273,6 +298,10 @@ class PostgresqlDatabase:
         if isinstance(error, OperationalError | InterfaceError):
             return Unavailable("The metadata store is out of reach.")
         return error
+
+    def scrub(self) -> bool:
+        """There are no files that this server could see to."""
+        return True
 
     def close(self) -> None:
         self._sessions.close()

@@ -68,7 +68,7 @@ class SqlStore:
         return self._writer.run(lambda session: blob_rows.claim(session, kinds, now, lease, limit))
 
     def finish(self, task: Task) -> None:
-        self._writer.run(lambda session: blob_rows.finish(session, task))
+        self._writer.run(lambda session: blob_rows.finish(session, task.task))
 
     def postpone(self, task: Task, *, not_before: int, error: str) -> None:
         self._writer.run(lambda session: blob_rows.postpone(session, task, not_before, error))
@@ -86,6 +86,9 @@ class SqlStore:
     def knows_object(self, account: str, bucket: str, key: str) -> bool:
         with self._database.session() as session:
             return blob_rows.knows_object(session, account, bucket, key)
+
+    def scrub(self) -> bool:
+        return self._database.scrub()
 
     def ping(self) -> None:
         with self._database.session() as session:
@@ -161,8 +164,17 @@ class SqlTransaction:
     def referrers(self, binary_id: str) -> tuple[str, ...]:
         return blob_rows.referrers(self._session, self.tenant, binary_id)
 
-    def naming(self, text: str, *, after: int) -> tuple[tuple[tuple[str, str, int], ...], int | None]:
-        return purging.naming(self._session, self.tenant, text, after)
+    def naming(self, name: str, *, after: int) -> tuple[purging.Named, int | None]:
+        return purging.naming(self._session, self.tenant, name, after)
+
+    def position(self) -> tuple[int, int]:
+        return purging.position(self._session)
+
+    def naming_since(self, name: str, position: tuple[int, int]) -> purging.Named:
+        return purging.naming_since(self._session, self.tenant, name, position)
+
+    def secured(self, *, after: int) -> tuple[tuple[tuple[str, bytes], ...], int | None]:
+        return purging.secured(self._session, self.tenant, after)
 
     def waiting(self, kind: str, *, now: int) -> int:
         return blob_rows.waiting(self._session, self.tenant, kind, now)
@@ -214,8 +226,11 @@ class SqlTransaction:
     def refer(self, type: str, id: str, version: int, binary_ids: Sequence[str]) -> None:
         blob_rows.refer(self._session, self.tenant, type, id, version, binary_ids)
 
-    def enqueue(self, task: Task) -> None:
-        blob_rows.enqueue(self._session, self.tenant, task)
+    def enqueue(self, task: Task) -> int:
+        return blob_rows.enqueue(self._session, self.tenant, task)
+
+    def finish(self, task: int) -> None:
+        blob_rows.finish(self._session, task)
 
     def put_account(self, account: Account) -> None:
         blob_rows.put_account(self._session, self.tenant, account)

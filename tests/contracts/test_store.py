@@ -342,9 +342,9 @@ def test_purged_versions(store: SqlStore) -> None:
 
 
 def test_versions_that_name_a_text(store: SqlStore) -> None:
-    """Found in versions that are not current any more, and in Binaries; byte for byte, of one tenant."""
+    """Found in versions whether current or not, in those that came since too; byte for byte, of one tenant."""
     put(store, Version("Task", "a", 1, 1, "POST", b'{"of":"Patient/\xc3\xa9%1"}'))
-    put(store, Version("Task", "a", 2, 1, "PUT", b'{"of":"Patient/\xc3\xa9%1"}'), 1)
+    put(store, Version("Task", "a", 2, 1, "PUT", b'{"of":"Patient/\xc3\xa9%12"}'), 1)
     put(store, Version("Task", "b", 1, 1, "POST", b'{"of":"Patient/\xc3\xa9x1"}'))
     put(store, Version("Task", "b", 2, 1, "DELETE", b""), 1)
     put(store, Version("Binary", "c", 1, 1, "POST", b'{"of":"Patient/\xc3\xa9%1"}'))
@@ -353,6 +353,24 @@ def test_versions_that_name_a_text(store: SqlStore) -> None:
     with store.read("t") as reader:
         found = reader.naming("Patient/é%1", after=0)
         rest = reader.naming("Patient/é%1", after=5)
+        position = reader.position()
+    put(store, Version("Task", "d", 1, 1, "POST", b'{"of":"Patient/\xc3\xa9%1/_history/1"}'))
+    with store.read("t") as reader:
+        since = reader.naming_since("Patient/é%1", position)
 
     assert ((("Task", "a", 1), ("Binary", "c", 1)), None) == found
-    assert ((), None) == rest
+    assert (((), None), (("Task", "d", 1),)) == (rest, since)
+
+
+def test_binaries_of_a_security_context(store: SqlStore) -> None:
+    """Those that name something else than a Patient, with their bodies."""
+    of_encounter = b'{"securityContext":{"reference":"Encounter/1"}}'
+    put(store, Version("Binary", "a", 1, 1, "POST", of_encounter))
+    put(store, Version("Binary", "b", 1, 1, "POST", b'{"securityContext":{"reference":"Patient/1"}}'))
+    put(store, Version("Task", "c", 1, 1, "POST", of_encounter))
+    put(store, Version("Binary", "d", 1, 1, "POST", of_encounter), tenant="u")
+
+    with store.read("t") as reader:
+        found = reader.secured(after=0)
+
+    assert ((("a", of_encounter),), None) == found
