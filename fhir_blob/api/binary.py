@@ -27,7 +27,7 @@ TYPE = "Binary"
 
 
 def _create(request: Request, context: Context, at: dict[str, str]) -> Answer:
-    resource, criteria = _resource(request, context), requests.if_none_exist(request)
+    resource, criteria = _resource(request, context), requests.create_criteria(request)
     if criteria is not None:
         return _conditional(request, context, resource, partial(conditional.create_binary, criteria=criteria))
     if isinstance(resource, Upload):

@@ -220,7 +220,7 @@ def _action(request: Request, context: Context, number: int, entry: dict[str, An
     if not is_read and interaction not in _WRITES:
         raise BadRequest(f"{interaction} is done in a batch or by itself, not in a transaction.")
     by_criteria = interaction in _WRITES[1:] and "id" not in at
-    criteria = each.query if by_criteria else requests.if_none_exist(each) if interaction == "create" else None
+    criteria = each.query if by_criteria else requests.create_criteria(each) if interaction == "create" else None
     return Action(
         number,
         interaction,

@@ -37,7 +37,7 @@ def _bundle(request: Request, context: Context, at: dict[str, str]) -> Answer:
 
 
 def _create(request: Request, context: Context, at: dict[str, str]) -> Answer:
-    resource, criteria = requests.fhir_body(request, context.services), requests.if_none_exist(request)
+    resource, criteria = requests.fhir_body(request, context.services), requests.create_criteria(request)
     if criteria is None:
         return create(context, at["type"], resource)
     return conditional.create(context, at["type"], resource, criteria)

@@ -15,6 +15,7 @@ from fhir_blob.access import Principal
 from fhir_blob.api import compression, negotiation, proxies, transfers
 from fhir_blob.errors import (
     BadParameter,
+    BadRequest,
     LengthRequired,
     PreconditionFailed,
     TooLarge,
@@ -25,6 +26,7 @@ from fhir_blob.fhir.media import essence
 from fhir_blob.fhir.patch import Patch, check_type
 from fhir_blob.fhir.subset import SUMMARIES
 from fhir_blob.interactions import Context, Services
+from fhir_blob.search.parser import RESULT_PARAMETERS
 
 MODES = ("default", "extension", "url", "inline", "reference", "upload")
 _RETURNS = ("minimal", "representation", "OperationOutcome")
@@ -146,8 +148,23 @@ def if_match(request: Request) -> int | None:
     return int(number)
 
 
-def if_none_exist(request: Request) -> list[tuple[str, str]] | None:
-    """The criteria of a conditional create, with or without `[base]/Type?` before them; None without the header."""
+def create_criteria(request: Request) -> list[tuple[str, str]] | None:
+    """The criteria of a conditional create, None for any other.
+
+    They stand in If-None-Exist, or in the query, as Aidbox has it and fhirpy's get_or_create sends it: ignored
+    there, each call would make one more resource.
+    """
+    given = _if_none_exist(request)
+    query = [pair for pair in request.query if pair[0] not in RESULT_PARAMETERS]
+    if query and given is not None:
+        raise BadRequest(
+            f"Both If-None-Exist and the query, with {query[0][0][:80]!r}, say what must not exist: say it once."
+        )
+    return query or given
+
+
+def _if_none_exist(request: Request) -> list[tuple[str, str]] | None:
+    """With or without `[base]/Type?` before them; None without the header."""
     given = request.header("IF_NONE_EXIST")
     if given is None:
         return None

@@ -49,6 +49,49 @@ def test_create_where_none_exists(fhir: Client, before: str) -> None:
     assert 1 == found(fhir, number)
 
 
+def test_criteria_of_a_create_may_stand_in_the_query(fhir: Client) -> None:
+    """As Aidbox has it: 201, then 200 with what is there; alone, in a batch and in a transaction."""
+    path = f"Patient?{where('queried')}"
+    entries = [{"request": {"method": "POST", "url": path}, "resource": patient("queried")}]
+
+    first, second = (fhir("POST", f"{path}&_format=json", json=patient("queried")) for _ in range(2))
+    bundles = [
+        fhir("POST", "", json={"resourceType": "Bundle", "type": type, "entry": entries}).json()["entry"][0]
+        for type in ("batch", "transaction")
+    ]
+
+    assert (201, 200) == (first.status_code, second.status_code)
+    assert ["200 OK"] * 2 == [each["response"]["status"] for each in bundles]
+    assert {first.json()["id"]} == {each["id"] for each in (second.json(), *(each["resource"] for each in bundles))}
+    assert 1 == found(fhir, "queried")
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "status", "sentence"),
+    [
+        ("identifer=1", {}, 400, "The search parameter 'identifer' is not known, or has no value."),
+        ("identifier=", {}, 400, "The search parameter 'identifier' is not known, or has no value."),
+        ("_count=1", {}, 412, "'Patient?_count=1' has no criterion: it would match every Patient."),
+        ("identifier=1", {"If-None-Exist": "identifier=2"}, 400, "Both If-None-Exist and the query, with 'identifier', say what must not exist: say it once."),
+    ],
+)  # fmt: skip
+def test_a_create_drops_nothing_that_its_query_says(
+    fhir: Client, query: str, headers: dict[str, str], status: int, sentence: str
+) -> None:
+    """What is no criterion is refused, and nothing is made."""
+    refused = fhir("POST", f"Patient?{query}", json=patient("dropped"), headers=headers)
+
+    assert (status, [sentence]) == (refused.status_code, diagnostics(refused))
+    assert 0 == found(fhir, "dropped")
+
+
+def test_what_the_answer_is_to_be_is_no_criterion(fhir: Client) -> None:
+    """Its form, and how attachments stand in it."""
+    path = "Patient?_format=json&_pretty=true&_summary=false&_elements=active&_attachments=reference"
+
+    assert [201, 201] == [fhir("POST", path, json=patient("formed")).status_code for _ in range(2)]
+
+
 def test_a_question_mark_in_a_criterion(fhir: Client) -> None:
     """What stands before it belongs to the criterion."""
     value_set = {"resourceType": "ValueSet", "status": "draft", "url": "http://conditional.example/vs?a=1"}

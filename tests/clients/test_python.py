@@ -68,6 +68,11 @@ def test_fhirpy(server: Server) -> None:
         .search(identifier=f"{MRN}|py1")
         .update(client.resource("Patient", **{**one.serialize(), "gender": "other"}))
     )
+    mrn = {"identifier": [{"system": MRN, "value": "py-once"}]}
+    once = [
+        client.resources("Patient").search(identifier=f"{MRN}|py-once").get_or_create(client.resource("Patient", **mrn))
+        for _ in range(2)
+    ]
     history = client.execute(f"Patient/{one.id}/_history", method="get")
     response = client.execute("", data=transaction("by fhirpy"), method="post")
     binary_id = uploaded(response)
@@ -75,6 +80,7 @@ def test_fhirpy(server: Server) -> None:
     made.delete()
 
     assert (5, 4) == (len(found), client.resources("Patient").search(family="Fhirpy").count())
+    assert (once[0][0].id, [True, False]) == (once[1][0].id, [was_made for _, was_made in once])
     assert (one.id, False, True, "other") == (same.id, created, same["active"], same["gender"])
     assert ["4", "3", "2", "1"] == [each["resource"]["meta"]["versionId"] for each in history["entry"]]
     assert b"bytes" == requests.get(extension(binary["_data"], "presignedGetUrl"), timeout=60).content
