@@ -216,7 +216,8 @@ class Reader(Protocol):
     def blobs_of(self, binary_id: str) -> tuple[Blob, ...]:
         """Every row of the Binary, all versions and states, oldest first."""
 
-    def blobs_owned_by(self, owner: str) -> tuple[Blob, ...]: ...
+    def blobs_owned_by(self, owner: str) -> tuple[Blob, ...]:
+        """In whatever state."""
 
     def referrers(self, binary_id: str) -> tuple[str, ...]:
         """'Type/id' of current resources that refer to the Binary, a hundred at most, in order."""

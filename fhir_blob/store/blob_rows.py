@@ -46,7 +46,7 @@ _BY_PENDING = Statement(
     _select(*_AT, _b.pending_key == _p("key"), _b.state.not_in(_GONE)).order_by(_b.created.desc()).limit(1)
 )
 _BY_OBJECT = Statement(_select(*_AT, _b.object_key == _p("key"), _b.state.not_in(_GONE)).limit(1))
-_OWNED = Statement(_select(_b.owner == _p("owner"), _b.state.not_in(_GONE)))
+_OWNED = Statement(_select(_b.owner == _p("owner")))
 _KNOWS = Statement(
     select(_b.id)
     .where(*_AT, or_(_b.pending_key == _p("key"), _b.object_key == _p("key")), _b.state != "deleted")
