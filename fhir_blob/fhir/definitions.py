@@ -172,6 +172,11 @@ class Definitions:
         }
 
 
+def constraints() -> Mapping[str, Mapping[str, tuple[str, str, str]]]:
+    """By the path of an element, such as Patient.contact, its constraints by key: severity, sentence, FHIRPath."""
+    return _read("constraints.json")
+
+
 def units() -> Mapping[str, Any]:
     """UCUM's table, as fhir/r4/distil_units.py makes it."""
     return _read("ucum.json")

@@ -64,6 +64,21 @@ def root(resource: dict[str, Any]) -> Spot:
     return Spot(str(resource.get("resourceType")), resource, {})
 
 
+def resources_in(resource: dict[str, Any]) -> Iterator[Spot]:
+    """The resource and those in it, also in a Bundle or Parameters."""
+    return _resources(root(resource))
+
+
+def _resources(spot: Spot) -> Iterator[Spot]:
+    yield spot
+    for name in ("entry", "parameter", "contained"):
+        for each in children(spot, name):
+            inner = [each] if name == "contained" else children(each, "resource")
+            for found in inner:
+                if isinstance(found.value, dict) and found.type in definitions().types:
+                    yield from _resources(found)
+
+
 @lru_cache(None)
 def fields(type: str) -> Mapping[str, Field]:
     """The properties of a type by their JSON names, 'valueString' for a choice."""

@@ -7,14 +7,14 @@ Source: https://hl7.org/fhir/R4/profiling.html
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from fhir_blob.errors import Issue
 from fhir_blob.fhir import extension_rules, profile_rules, slicing
 from fhir_blob.fhir.definitions import definitions
-from fhir_blob.fhir.elements import Spot, children, descendants, root
+from fhir_blob.fhir.elements import Spot, children, descendants, resources_in, root
 from fhir_blob.fhir.profile_rules import Finding, is_instance, is_type, quoted, unchecked
 from fhir_blob.fhir.profile_tree import CORE, Node, tree, types
 from fhir_blob.fhir.resolving import Resolver, text_of, type_of
@@ -36,23 +36,12 @@ def check(resource: dict[str, Any], url: str, find: Find) -> list[Issue]:
 def check_own(resource: dict[str, Any], find: Find) -> list[Issue]:
     """The same by the profiles that it and the resources in it say of themselves, and of its extensions."""
     walk = Walk(find)
-    for spot in _resources(root(resource)):
+    for spot in resources_in(resource):
         for url in (spot.value.get("meta") or {}).get("profile", ()):
             if isinstance(url, str):
                 walk.profile(spot, url, "warning")
         walk.extensions(spot)
     return list(dict.fromkeys(walk.issues))
-
-
-def _resources(spot: Spot) -> Iterator[Spot]:
-    """The resource and those in it, also in a Bundle or Parameters."""
-    yield spot
-    for name in ("entry", "parameter", "contained"):
-        for each in children(spot, name):
-            inner = [each] if name == "contained" else children(each, "resource")
-            for found in inner:
-                if isinstance(found.value, dict) and found.type in definitions().types:
-                    yield from _resources(found)
 
 
 @dataclass(frozen=True, slots=True)

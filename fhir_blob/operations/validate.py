@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from fhir_blob.errors import BadParameter, FhirError, Issue
-from fhir_blob.fhir import codec, outcome, profile_validation, profiles
+from fhir_blob.fhir import codec, constraints, outcome, profile_validation, profiles
 from fhir_blob.fhir.references import LocalReference
 from fhir_blob.fhir.validation import validate as problems
 from fhir_blob.fhir.value_sets import Find
@@ -76,8 +76,11 @@ def _of_resource(context: Context, asked: Asked, resource: Any) -> Iterator[Issu
         if asked.profile or _names_profiles(resource):
             yield Issue("information", "not-supported", "Profiles were not checked: it is not valid as its type.")
         return
-    known = {(each.code, each.expression) for each in found}
     find = finder(context)
+    known = {(each.code, each.expression) for each in found}
+    for issue in constraints.check(resource, find):
+        known.add((issue.code, issue.expression))
+        yield issue
     by_profile = profile_validation.check(resource, asked.profile, find) if asked.profile else []
     for issue in dict.fromkeys([*by_profile, *profile_validation.check_own(resource, find)]):
         if (issue.code, issue.expression) not in known:

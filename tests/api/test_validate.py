@@ -264,6 +264,18 @@ def test_xml(client: Client) -> None:
         assert 400 == client("POST", "Patient/$validate", data=each, headers=headers).status_code
 
 
+def test_constraints(client: Client) -> None:
+    """R4's own constraints count, and required bindings of more than a code, though a create does not ask for them."""
+    telecom = client("POST", "Patient/$validate", json=patient(telecom=[{"value": "1"}]))
+    status = {"coding": [{"system": "urn:else", "code": "active"}]}
+    allergy = {"resourceType": "AllergyIntolerance", "clinicalStatus": status, "patient": {"reference": "Patient/1"}}
+
+    found = told(client("POST", "AllergyIntolerance/$validate", json=allergy))
+
+    assert [("error", "invariant", "Patient.telecom[0]")] == told(telecom)
+    assert [("error", "code-invalid", "AllergyIntolerance.clinicalStatus")] == found
+
+
 def test_invalid_and_profile(client: Client) -> None:
     """What is not valid as its type is not held against a profile, and that is told."""
     found = told(client("POST", f"Patient/$validate?profile={TIDY}", json=patient(gender="x")))

@@ -4,73 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.validator.elements import COLOUR, CORE, GREEN, RED, coded, url
+from tests.validator.elements import COLOUR, GREEN, RED, coded, url
+from tests.validator.resources import (
+    ABSENT,
+    CODE,
+    MRN,
+    MULTI,
+    NAME,
+    OFFICIAL,
+    PHONE,
+    RESPONSE,
+    TEXT,
+    allergy,
+    bundle,
+    component,
+    components,
+    extended,
+    item,
+    milligrams,
+    observation,
+    patient,
+    questionnaire,
+    race,
+    resource,
+)
 
 # By name the resource, and the element that is in error, '' where none is.
 Case = tuple[dict[str, Any], str]
-UNITS = "http://unitsofmeasure.org"
-ABSENT = [{"url": f"{CORE}/data-absent-reason", "valueCode": "unknown"}]
-NAME = {"family": "Ada"}
-PHONE = {"system": "phone", "value": "1"}
-
-
-def patient(*profiles: str, **more: Any) -> dict[str, Any]:
-    return _resource("Patient", profiles, more)
-
-
-def observation(*profiles: str, **more: Any) -> dict[str, Any]:
-    return _resource("Observation", profiles, {"status": "final", "code": {"text": "a code"}, **more})
-
-
-def _resource(type: str, profiles: tuple[str, ...], more: dict[str, Any]) -> dict[str, Any]:
-    meta = {"meta": {"profile": [url(each) for each in profiles]}} if profiles else {}
-    return {"resourceType": type, **meta, **more}
-
-
-def component(code: str, **more: Any) -> dict[str, Any]:
-    return {"code": coded(code), **more}
-
-
-def components(name: str, *codes: str, **more: Any) -> dict[str, Any]:
-    made = [component(code, **({"valueString": "x"} if code == "green" else {})) for code in codes]
-    return observation(name, component=made, **more)
-
-
-def milligrams(value: float, **more: Any) -> dict[str, Any]:
-    return {"value": value, "unit": "mg", "system": UNITS, "code": "mg", **more}
-
-
-def extended(name: str, **value: Any) -> dict[str, Any]:
-    return {"url": url(name), **value}
-
-
-def race(*parts: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return patient(extension=[{"url": url("race"), "extension": list(parts), **more}])
-
-
-def bundle(*profiles: str, resources: list[dict[str, Any]]) -> dict[str, Any]:
-    entries = [
-        {"fullUrl": f"http://example.org/fhir/{each['resourceType']}/{each['id']}", "resource": each}
-        for each in resources
-    ]
-    return _resource("Bundle", profiles, {"type": "collection", "entry": entries})
-
-
-def questionnaire(*items: dict[str, Any]) -> dict[str, Any]:
-    return _resource("Questionnaire", ("questionnaire",), {"status": "draft", "item": list(items)})
-
-
-def item(link: str, *items: dict[str, Any], **more: Any) -> dict[str, Any]:
-    below = {"item": list(items)} if items else {}
-    return {"linkId": link, "text": link, "type": "group" if items else "string", **more, **below}
-
-
-_MULTI = {"text": "category", "coding": [GREEN, RED]}
-_CODE = {"code": [RED]}
-_TEXT = {"url": "text", "valueString": "a text"}
-_MRN = {"system": "urn:a:mrn", "value": "1"}
-_RESPONSE = {"resourceType": "QuestionnaireResponse", "id": "q", "status": "completed"}
-_OFFICIAL = {"use": "official", "family": "Ada"}
 
 ELEMENTS: dict[str, Case] = {
     "count": (patient("count", name=[NAME]), ""),
@@ -100,7 +60,7 @@ ELEMENTS: dict[str, Case] = {
         patient("fixed-identifier", identifier=[{"system": "urn:a:b"}]),
         "Patient.identifier[0].value",
     ),
-    "pattern-concept": (patient("pattern-concept", maritalStatus=_MULTI), ""),
+    "pattern-concept": (patient("pattern-concept", maritalStatus=MULTI), ""),
     "pattern-concept-other": (patient("pattern-concept", maritalStatus=coded("green")), "Patient.maritalStatus"),
     "pattern-identifier": (patient("pattern-identifier", identifier=[{"system": "urn:a:b", "value": "1"}]), ""),
     "pattern-identifier-other": (
@@ -131,7 +91,7 @@ ELEMENTS: dict[str, Case] = {
     "range-time": (observation("range-time", valueDateTime="2020-06-01"), ""),
     "range-time-more": (observation("range-time", valueDateTime="2021-06-01"), "Observation.value"),
     "bound": (patient("bound", maritalStatus=coded("orange")), ""),
-    "bound-second": (patient("bound", maritalStatus=_MULTI), ""),
+    "bound-second": (patient("bound", maritalStatus=MULTI), ""),
     "bound-no-system": (patient("bound", maritalStatus={"coding": [{"code": "red"}]}), "Patient.maritalStatus"),
     "bound-other": (patient("bound", maritalStatus=coded("green")), "Patient.maritalStatus"),
     "bound-text": (patient("bound", maritalStatus={"text": "red"}), "Patient.maritalStatus"),
@@ -147,15 +107,15 @@ ELEMENTS: dict[str, Case] = {
         patient("invariant-below", contact=[{"name": NAME}, {"telecom": [PHONE]}]),
         "Patient.contact[1]",
     ),
-    "questionnaire": (questionnaire(item("a", **_CODE)), ""),
+    "questionnaire": (questionnaire(item("a", **CODE)), ""),
     "questionnaire-top": (questionnaire(item("a")), "Questionnaire.item[0].code"),
-    "questionnaire-below": (questionnaire(item("a", item("b"), **_CODE)), ""),
+    "questionnaire-below": (questionnaire(item("a", item("b"), **CODE)), ""),
     "questionnaire-deep": (
-        {**questionnaire(item("a", item("b"), **_CODE)), "meta": {"profile": [url("questionnaire-deep")]}},
+        {**questionnaire(item("a", item("b"), **CODE)), "meta": {"profile": [url("questionnaire-deep")]}},
         "Questionnaire.item[0].item[0].code",
     ),
-    "names": (patient("names", name=[_OFFICIAL]), ""),
-    "names-other": (patient("names", name=[_OFFICIAL, {"use": "old"}]), "Patient.name[1].use"),
+    "names": (patient("names", name=[OFFICIAL]), ""),
+    "names-other": (patient("names", name=[OFFICIAL, {"use": "old"}]), "Patient.name[1].use"),
     "names-less": (patient("names", name=[NAME]), "Patient.name[0].use"),
     "of-another-type": (patient("by-pattern", active=True), "Patient"),
 }
@@ -185,12 +145,12 @@ SLICES: dict[str, Case] = {
     "by-existence": (patient("by-existence", name=[{"period": {"end": "2000"}}, NAME]), ""),
     "by-existence-none": (patient("by-existence", name=[{"period": {"end": "2000"}}]), "Patient.name"),
     "by-existence-below": (patient("by-existence", name=[{"given": ["a"]}]), "Patient.name[0].family"),
-    "by-profile": (patient("by-profile", name=[NAME, _OFFICIAL]), ""),
+    "by-profile": (patient("by-profile", name=[NAME, OFFICIAL]), ""),
     "by-profile-none": (patient("by-profile", name=[NAME]), "Patient.name"),
-    "by-system": (patient("by-system", identifier=[{"system": "urn:x:y"}, _MRN]), ""),
+    "by-system": (patient("by-system", identifier=[{"system": "urn:x:y"}, MRN]), ""),
     "by-system-none": (patient("by-system", identifier=[{"system": "urn:x:y"}]), "Patient.identifier"),
     "by-system-long": (
-        patient("by-system", identifier=[{**_MRN, "value": "123456"}]),
+        patient("by-system", identifier=[{**MRN, "value": "123456"}]),
         "Patient.identifier[0].value",
     ),
     "by-coding": (observation("by-coding", code={"coding": [GREEN, {**RED, "display": "red"}]}), ""),
@@ -228,7 +188,7 @@ SLICES: dict[str, Case] = {
     "entries-by-profile-none": (bundle("entries-by-profile", resources=[patient(id="1", active=True)]), "Bundle.entry"),
     "entries-own": (bundle(resources=[patient("count", id="1", active=True)]), "Bundle.entry[0].resource.name"),
     "by-target-contained": (
-        observation("by-target", contained=[_RESPONSE], hasMember=[{"reference": "#q"}]),
+        observation("by-target", contained=[RESPONSE], hasMember=[{"reference": "#q"}]),
         "",
     ),
     "by-target": (
@@ -245,7 +205,7 @@ REFERENCES: dict[str, Case] = {
         "",
     ),
     "of-patients-contained-other": (
-        observation("of-patients", contained=[_resource("Device", (), {"id": "p"})], subject={"reference": "#p"}),
+        observation("of-patients", contained=[resource("Device", (), {"id": "p"})], subject={"reference": "#p"}),
         "Observation.subject",
     ),
     "of-named": (
@@ -319,22 +279,58 @@ EXTENSIONS: dict[str, Case] = {
         patient(modifierExtension=[extended("nobody-knows", valueCode="dark")]),
         "",
     ),
-    "race": (race({"url": "category", "valueCoding": RED}, _TEXT), ""),
+    "race": (race({"url": "category", "valueCoding": RED}, TEXT), ""),
     "race-other": (
-        race({"url": "category", "valueCoding": GREEN}, _TEXT),
+        race({"url": "category", "valueCoding": GREEN}, TEXT),
         "Patient.extension[0].extension[0].value",
     ),
     "race-no-text": (race({"url": "category", "valueCoding": RED}), "Patient.extension[0].extension"),
     "race-value": (
-        race({"url": "category", "valueString": "red"}, _TEXT),
+        race({"url": "category", "valueString": "red"}, TEXT),
         "Patient.extension[0].extension[0].value",
     ),
     "race-many": (
-        race(*[{"url": "category", "valueCoding": {"system": COLOUR, "code": "red"}}] * 3, _TEXT),
+        race(*[{"url": "category", "valueCoding": {"system": COLOUR, "code": "red"}}] * 3, TEXT),
         "Patient.extension[0].extension",
     ),
-    "race-unknown": (race({"url": "else", "valueString": "x"}, _TEXT), "Patient.extension[0].extension[0]"),
+    "race-unknown": (race({"url": "else", "valueString": "x"}, TEXT), "Patient.extension[0].extension[0]"),
     "with-shade": (patient("with-shade", extension=[extended("shade", valueCode="dark")]), ""),
     "with-shade-none": (patient("with-shade", active=True), "Patient.extension"),
 }
-CASES: dict[str, Case] = {**ELEMENTS, **SLICES, **REFERENCES, **EXTENSIONS}
+CONSTRAINTS: dict[str, Case] = {
+    "pat-1": (patient(contact=[{"name": NAME}, {"gender": "male"}]), "Patient.contact[1]"),
+    "cpt-2": (patient(telecom=[{"value": "1"}]), "Patient.telecom[0]"),
+    "obs-6": (observation(valueString="x", dataAbsentReason={"text": "x"}), "Observation"),
+    "obs-7": (
+        observation(code=coded("red"), valueString="x", component=[component("red", valueString="x")]),
+        "Observation",
+    ),
+    "obs-7-kept": (
+        observation(code=coded("red"), valueString="x", component=[component("green", valueString="x")]),
+        "",
+    ),
+    "org-1": (resource("Organization", (), {"active": True}), "Organization"),
+    "org-2": (resource("Organization", (), {"name": "x", "address": [{"use": "home"}]}), "Organization.address[0]"),
+    "bdl-1": ({**bundle(resources=[patient(id="1", active=True)]), "total": 1}, "Bundle"),
+    "que-3": (
+        resource("Questionnaire", (), {"status": "draft", "item": [item("a", type="display", **CODE)]}),
+        "Questionnaire.item[0]",
+    ),
+    "obs-3": (observation(referenceRange=[{"appliesTo": [{"text": "x"}]}]), "Observation.referenceRange[0]"),
+    "tim-5": (
+        resource(
+            "ServiceRequest",
+            (),
+            {
+                "status": "active",
+                "intent": "order",
+                "subject": {"reference": "Patient/1"},
+                "occurrenceTiming": {"repeat": {"period": -1, "periodUnit": "d"}},
+            },
+        ),
+        "ServiceRequest.occurrence.repeat",
+    ),
+    "status": (allergy("active"), ""),
+    "status-other": (allergy("nearly-active"), "AllergyIntolerance.clinicalStatus"),
+}
+CASES: dict[str, Case] = {**CONSTRAINTS, **ELEMENTS, **SLICES, **REFERENCES, **EXTENSIONS}

@@ -1,4 +1,4 @@
-"""Resources by profiles, each right or wrong in one point: the server's validation and HAPI's agree."""
+"""Resources right or wrong in one point, by R4 or by a profile: the server's validation and HAPI's agree."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fhir_blob.fhir import codec, profile_validation
+from fhir_blob.fhir import codec, constraints, profile_validation
 from fhir_blob.fhir.validation import validate
 from tests.validator.cases import CASES
 from tests.validator.conformance import RESOURCES
@@ -37,7 +37,11 @@ def find(type: str, url: str) -> Mapping[str, Any] | None:
 def wrong(name: str) -> list[str | None]:
     """The elements with errors, as $validate tells them."""
     resource = codec.parse(json.dumps(CASES[name][0]).encode())
-    issues = [*validate(resource), *profile_validation.check_own(resource, find)]
+    issues = [
+        *validate(resource),
+        *constraints.check(resource, find),
+        *profile_validation.check_own(resource, find),
+    ]
     return [each.expression for each in issues if each.severity == "error"]
 
 

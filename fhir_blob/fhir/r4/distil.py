@@ -7,6 +7,7 @@
 - codes.json: {value set: [codes]} of the required bindings that can be enumerated.
 - systems.json: {value set: system} of the required bindings whose codes are all of one system.
 - compartments.json: {compartment: {type: [search parameters]}}.
+- constraints.json: {path of an element: {key: [severity, sentence, FHIRPath]}}, without those of every element.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from typing import Any
 Resources = Mapping[str, Mapping[str, Any]]
 
 _FHIR_TYPE = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type"
+
+# In fhir/invariants.py; the last two are not true of what R4 means by them, nor of its own examples.
+_CHECKED = {"att-1", "bdl-7", "bdl-8", "per-1", "que-2", "qty-3", "ref-1", "txt-1", "txt-2"} | {"que-7", "ras-2"}
 
 
 def main(package: str) -> None:
@@ -42,6 +46,7 @@ def distil(package: str) -> dict[str, str]:
         "codes.json": _text(codes),
         "systems.json": _text(_one_system(found, bound)),
         "compartments.json": _text(_compartments(found)),
+        "constraints.json": _text(_constraints(structures)),
     }
 
 
@@ -88,6 +93,18 @@ def _elements(structure: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
             int(element.get("isSummary", False)),
             _required(element),
         ]
+    return made
+
+
+def _constraints(structures: list[Mapping[str, Any]]) -> dict[str, dict[str, list[str]]]:
+    """Those that an element does not share with every other, and that code does not check without FHIRPath."""
+    made: dict[str, dict[str, list[str]]] = {}
+    for structure in structures:
+        for element in structure["snapshot"]["element"]:
+            for each in element.get("constraint", ()):
+                key = each["key"]
+                if "expression" in each and key not in _CHECKED and not key.startswith(("ele-", "ext-", "dom-")):
+                    made.setdefault(element["path"], {})[key] = [each["severity"], each["human"], each["expression"]]
     return made
 
 

@@ -1,0 +1,75 @@
+"""The constraints of R4 itself, in FHIRPath, and its required bindings of more than a code: too slow for every write.
+
+Source: the constraints of each StructureDefinition, https://hl7.org/fhir/R4/conformance-rules.html#constraints
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from fhir_blob.errors import Issue
+from fhir_blob.fhir import value_sets
+from fhir_blob.fhir.definitions import Element, constraints, definitions
+from fhir_blob.fhir.elements import Spot, descendants, fields, resources_in
+from fhir_blob.fhir.profile_rules import holds_true
+from fhir_blob.fhir.value_sets import Find
+
+_SECONDS = 3.0
+_CODED = frozenset({"CodeableConcept", "Coding", "Quantity"})
+
+
+def check(resource: dict[str, Any], find: Find) -> Iterator[Issue]:
+    """What a resource that is valid as fhir/validation.py sees it breaks beyond that."""
+    until = time.monotonic() + _SECONDS
+    for each in resources_in(resource):
+        for spot in (each, *descendants(each)):
+            if time.monotonic() > until:
+                told = "What would take longer than a validation may was not checked."
+                yield Issue("information", "not-supported", f"{spot.path}: {told}", spot.path)
+                return
+            yield from _constraints(spot, until)
+            yield from _binding(spot, find)
+
+
+def _constraints(spot: Spot, until: float) -> Iterator[Issue]:
+    if spot.value is None:
+        return
+    owner = spot.parent.node[1] if spot.parent is not None else ""
+    for key, (severity, sentence, expression) in _said(owner, spot.name, spot.type).items():
+        is_kept = holds_true(expression, spot, until)
+        if is_kept is None:
+            told = f"{spot.path}: The constraint {key} was not checked."
+            yield Issue("information", "not-supported", told, spot.path)
+        elif not is_kept:
+            yield Issue(severity, "invariant", f"{spot.path}: {sentence} ({key})", spot.path)
+
+
+@lru_cache(4096)
+def _said(owner: str, name: str, type: str) -> Mapping[str, tuple[str, str, str]]:
+    """Of a type or backbone element, and of its place in another."""
+    known, found = constraints(), fields(owner).get(name) if owner else None
+    paths = [type, *((f"{owner}.{found.stem}", f"{owner}.{found.stem}[x]") if found is not None else ())]
+    return {key: each for path in paths for key, each in known.get(path, {}).items()}
+
+
+def _binding(spot: Spot, find: Find) -> Iterator[Issue]:
+    if spot.type not in _CODED or spot.parent is None:
+        return
+    element = _element(spot.parent.node[1], spot.name)
+    if element is None or not element.codes:
+        return
+    found = value_sets.codes(element.codes, find)
+    if found is None:
+        told = f"{spot.path}: Whether it has a code of {element.codes!r}, which cannot be listed, was not checked."
+        yield Issue("information", "not-supported", told, spot.path)
+    elif not value_sets.is_bound(spot.value, found):
+        told = f"{spot.path}: it has no code of {element.codes!r}, to which it is bound."
+        yield Issue("error", "code-invalid", told, spot.path)
+
+
+def _element(owner: str, name: str) -> Element | None:
+    structure, found = definitions().structure(owner), fields(owner).get(name)
+    return structure.get(name) or (structure.get(f"{found.stem}[x]") if found is not None else None)
