@@ -21,7 +21,7 @@ BINARY = "Binary"
 _PAGE = 200
 # So many versions go in one transaction, and no more begin once it has taken so long: others want to write too.
 CHUNK = 50
-_SECONDS = 0.04
+_SECONDS = 0.02
 _NAMES_BINARY = re.compile(rb"Binary/[A-Za-z0-9.-]")
 
 
