@@ -13,7 +13,7 @@ from fhir_blob.api.metrics import Metrics
 from fhir_blob.errors import FhirError
 from fhir_blob.interactions import Services
 from fhir_blob.search import ExternalIndex
-from fhir_blob.store import IndexTasks
+from fhir_blob.store.queue import IndexTasks
 
 
 def blueprint(services: Services, metrics: Metrics) -> Blueprint:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fhir_blob.store import Backlog
+from fhir_blob.store.queue import Backlog
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 

@@ -14,7 +14,7 @@ from fhir_blob.errors import FhirError
 from fhir_blob.fhir import codec
 from fhir_blob.search import Document, ExternalIndex, Refused
 from fhir_blob.search.extraction import extract
-from fhir_blob.store import Claimed, IndexTask, IndexTasks, State
+from fhir_blob.store.queue import Claimed, IndexTask, IndexTasks, State
 
 _IDLE_SECONDS = 0.1
 _REFRESH_SECONDS = 0.5

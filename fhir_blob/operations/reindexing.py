@@ -20,7 +20,8 @@ from fhir_blob.operations.indexing import documents_of
 from fhir_blob.search import ExternalIndex
 from fhir_blob.search.added import Added, dumped, loaded, parameters_of
 from fhir_blob.search.extraction import extract
-from fhir_blob.store import IndexEntries, IndexTasks, ResourceStore, State
+from fhir_blob.store import IndexEntries, ResourceStore
+from fhir_blob.store.queue import IndexTasks, State
 
 T = TypeVar("T")
 

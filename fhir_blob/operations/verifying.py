@@ -9,7 +9,8 @@ from typing import Any
 
 from fhir_blob.operations.reindexing import Reindexing, scanned
 from fhir_blob.search import Document, ExternalIndex
-from fhir_blob.store import IndexEntries, State
+from fhir_blob.store import IndexEntries
+from fhir_blob.store.queue import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from dataclasses import replace
 from threading import Event, Lock
 
 from fhir_blob.search import ExternalIndex, Page, Query
-from fhir_blob.store import IndexTasks, Reader
+from fhir_blob.store import Reader
+from fhir_blob.store.queue import IndexTasks
 
 _FIRST_NAP, _LONGEST_NAP = 0.002, 0.05
 

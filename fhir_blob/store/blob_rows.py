@@ -82,7 +82,8 @@ _REFER = Statement(
 
 _o = outbox.c
 _ENQUEUE = Statement(
-    insert(outbox).values(
+    insert(outbox)
+    .values(
         tenant=_p("tenant"),
         kind=_p("kind"),
         payload=_p("payload"),
@@ -90,7 +91,8 @@ _ENQUEUE = Statement(
         lease_until=0,
         attempts=0,
         error="",
-    ).returning(_o.task)
+    )
+    .returning(_o.task)
 )
 _WAITING = Statement(
     select(func.count())

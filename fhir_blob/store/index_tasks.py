@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from fhir_blob.store import Backlog, Claimed, IndexTask, State, Version
+from fhir_blob.store import Version
 from fhir_blob.store.engine import PostgresqlDatabase, Session, SqliteDatabase, Statement
+from fhir_blob.store.queue import Backlog, Claimed, IndexTask, State
 from fhir_blob.store.tables import index_state, index_task
 
 T = TypeVar("T")

@@ -18,7 +18,6 @@ from fhir_blob.store import (
     BlobState,
     HistoryPage,
     IndexEntries,
-    State,
     Task,
     Transaction,
     Version,
@@ -30,6 +29,7 @@ from fhir_blob.store import (
 from fhir_blob.store.engine import PostgresqlDatabase, Retry, Session, SqliteDatabase, connect
 from fhir_blob.store.index_tasks import SqlIndexTasks
 from fhir_blob.store.migrate import migrate
+from fhir_blob.store.queue import State
 
 __all__ = ["SqlStore", "migrate", "open_store"]
 

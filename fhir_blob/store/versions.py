@@ -22,8 +22,9 @@ from sqlalchemy import (
 )
 
 from fhir_blob.errors import Conflict
-from fhir_blob.store import HistoryPage, IndexEntries, State, Version
+from fhir_blob.store import HistoryPage, IndexEntries, Version
 from fhir_blob.store.engine import Session, Statement, Taken
+from fhir_blob.store.queue import State
 from fhir_blob.store.tables import INDEX_TABLES, resource, resource_version
 
 _v, _r = resource_version.c, resource.c
