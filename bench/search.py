@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import random
+import statistics
 import sys
 import tempfile
 import time
@@ -214,7 +215,8 @@ def _table(base: str, documents: int, bare_url: str, index: ElasticsearchIndex |
         told = f"{p50 / _percentiles(raw)[0]:.2f}" if raw else ""
         print(f"| {name} | {p50 / bare_p50:.1f} | {p99 / bare_p50:.1f} | {told} |", flush=True)
     pages = list(_pages(session, f"{base}/DocumentReference?_count=10&_total=none", 1000))
-    print(f"page {len(pages)} costs {pages[-1] / pages[1]:.2f} of what the second does")
+    cost = statistics.median(pages[-9:]) / statistics.median(pages[1:10])
+    print(f"a page about the {len(pages)}th costs {cost:.2f} of what one after the first does", flush=True)
 
 
 def _raw(index: ElasticsearchIndex, query: str) -> Callable[[], object]:
