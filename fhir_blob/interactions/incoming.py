@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -107,6 +108,19 @@ def draft(
     return _dumped(context, resource, id, work)
 
 
+def tried(context: Context, resource: dict[str, Any], *, prior: Version | None = None) -> tuple[str, ...]:
+    """The ids of the Binaries that a valid resource's Attachments name. Unprocessable as `draft`, which writes."""
+    links, work = Links(context, prior, NOTHING), _Work()
+    found: list[Link | None] = []
+    for place in attachments.places(deepcopy(resource)):
+        attachments.strip(place.attachment)
+        if "data" in place.attachment:
+            _digest(place.attachment, decoded(place.attachment["data"]))
+        elif "url" in place.attachment:
+            found.append(_from_url(links, work, place.attachment))
+    return tuple(link.binary_id for link in found if link is not None)
+
+
 def stored(context: Context, drafted: Draft, work: Callable[[Transaction], T]) -> T:
     """The result of the transaction; the Draft's bytes are given up where it fails."""
     try:
@@ -190,9 +204,7 @@ def _look_at(context: Context, links: Links, work: _Work, place: Place, *, owner
 def _from_data(context: Context, links: Links, work: _Work, attachment: dict[str, Any], owner: str) -> Link:
     """Data goes to S3. What is there already, since this resource had it before, stays there."""
     content = decoded(attachment.pop("data"))
-    digest = base64.b64encode(hashlib.sha1(content, usedforsecurity=False).digest()).decode()
-    _match(attachment, "size", len(content))
-    _match(attachment, "hash", digest)
+    digest = _digest(attachment, content)
     known = links.with_hash(digest)
     if known is not None:
         for name in {"size", "hash"} - known.kept:
@@ -242,6 +254,14 @@ def _from_offer(context: Context, work: _Work, attachment: dict[str, Any], owner
     work.made.append((_binary_draft(context, blob), blob))
     attachment["url"] = f"Binary/{blob.binary_id}/_history/1"
     return Link(blob.binary_id, 1)
+
+
+def _digest(attachment: Mapping[str, Any], content: bytes) -> str:
+    """The hash of the bytes, which the Attachment does not deny."""
+    digest = base64.b64encode(hashlib.sha1(content, usedforsecurity=False).digest()).decode()
+    _match(attachment, "size", len(content))
+    _match(attachment, "hash", digest)
+    return digest
 
 
 def _match(attachment: Mapping[str, Any], name: str, actual: int | str) -> None:

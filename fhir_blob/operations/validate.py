@@ -85,6 +85,7 @@ def _of_resource(context: Context, asked: Asked, resource: Any) -> Iterator[Issu
     for issue in dict.fromkeys([*by_profile, *profile_validation.check_own(resource, find)]):
         if (issue.code, issue.expression) not in known:
             yield issue
+    yield from _bytes(context, asked, resource)
     if context.services.settings.integrity != "off":
         written = (_Referring(incoming.references_of(context, resource)),)
         yield from _undone(context, lambda transaction: integrity.check(context, transaction, written))
@@ -110,6 +111,23 @@ def _by_type(context: Context, type: str, resource: Any) -> Iterator[Issue]:
             added.check(resource)
     except FhirError as error:
         yield from error.issues
+
+
+def _bytes(context: Context, asked: Asked, resource: dict[str, Any]) -> Iterator[Issue]:
+    """As a create or an update is refused for its Attachments: their bytes are others than they say, or gone."""
+    store = context.services.store
+    with store.read(context.tenant) as reader:
+        prior = None if asked.id is None else reader.current(asked.type, asked.id)
+    try:
+        named = incoming.tried(context, resource, prior=None if prior and prior.deleted else prior)
+    except FhirError as error:
+        yield from error.issues
+        return
+    with store.read(context.tenant) as reader:
+        binaries = [reader.current("Binary", each) for each in named]
+    for each in binaries:
+        if each is not None and each.deleted:
+            yield Issue("error", "conflict", f"Binary/{each.id} is deleted, so nothing can refer to it.")
 
 
 def _by_mode(context: Context, asked: Asked, resource: Any) -> Iterator[Issue]:

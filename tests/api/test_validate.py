@@ -264,6 +264,27 @@ def test_xml(client: Client) -> None:
         assert 400 == client("POST", "Patient/$validate", data=each, headers=headers).status_code
 
 
+def test_bytes(client: Client) -> None:
+    """Attachments that a create refuses: of other bytes than they have or name, or of bytes that are gone."""
+    kept, gone = client.uploaded(b"letter"), client.uploaded(b"other")
+    assert client("DELETE", f"Binary/{gone}").ok
+    attachments = [
+        {"contentType": "text/plain", "data": "aGk=", "size": 2},
+        {"contentType": "text/plain", "data": "aGk=", "size": 3},
+        {"contentType": "application/pdf", "url": f"Binary/{kept}", "size": 6},
+        {"contentType": "application/pdf", "url": f"Binary/{kept}", "hash": "aGk="},
+        {"contentType": "application/pdf", "url": f"Binary/{gone}"},
+    ]
+
+    found = [told(client("POST", "Patient/$validate", json=patient(photo=[each]))) for each in attachments]
+
+    wrong = {name: [("error", "processing", f"Attachment.{name}")] for name in ("size", "hash")}
+    assert [OK, wrong["size"], OK, wrong["hash"], [("error", "conflict", None)]] == found
+    assert [201, 422, 201, 422, 409] == [
+        client("POST", "Patient", json=patient(photo=[each])).status_code for each in attachments
+    ]
+
+
 def test_constraints(client: Client) -> None:
     """R4's own constraints count, and required bindings of more than a code, though a create does not ask for them."""
     telecom = client("POST", "Patient/$validate", json=patient(telecom=[{"value": "1"}]))
