@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _PART = 8 * 1024 * 1024
 _MOST_PARTS = 10_000
+_VERSIONS = 1000
 _COPY_LIMIT = 5 * 1024**3
 _COPY_PART = 512 * 1024 * 1024
 _PROBE = f"{PENDING}probe"
@@ -130,15 +131,15 @@ class S3BlobStore:
             self._do("delete_object", but=_MISSING, Bucket=bucket, Key=key, VersionId=version)
 
     def _versions(self, bucket: str, key: str) -> Iterator[str]:
-        """A URL that is replayed makes as many as it likes: a page has 1,000."""
+        """A URL that is replayed makes as many as it likes: S3 tells of so many at a time."""
         markers: dict[str, str] = {}
         while True:
-            page = self._do("list_object_versions", Bucket=bucket, Prefix=key, **markers)
+            page = self._do("list_object_versions", Bucket=bucket, Prefix=key, MaxKeys=_VERSIONS, **markers)
             found = (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
             yield from (each["VersionId"] for each in found if each["Key"] == key)
-            if not page.get("IsTruncated") or page.get("NextKeyMarker") != key:
+            if not page.get("IsTruncated") or any(each["Key"] != key for each in found):
                 return
-            markers = {"KeyMarker": key, "VersionIdMarker": page.get("NextVersionIdMarker", "")}
+            markers = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page.get("NextVersionIdMarker", "")}
 
     def list(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
         token: dict[str, str] = {}

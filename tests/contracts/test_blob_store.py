@@ -256,6 +256,21 @@ def test_delete_with_versions(s3: S3, client: S3Client) -> None:
     assert [] == left.get("DeleteMarkers", [])
 
 
+def test_delete_with_very_many_versions(s3: S3, client: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A URL that was replayed leaves nothing, however many versions it made: S3 tells of them page by page."""
+    monkeypatch.setattr(module, "_VERSIONS", 2)
+    with closing(s3.store("replayed")) as store:
+        store.ensure_bucket(())
+        client.put_bucket_versioning(Bucket="replayed", VersioningConfiguration={"Status": "Enabled"})
+        for _ in range(5):
+            client.put_object(Bucket="replayed", Key="note", Body=b"1")
+
+        store.delete("replayed", "note")
+
+    left = client.list_object_versions(Bucket="replayed")
+    assert ([], []) == (left.get("Versions", []), left.get("DeleteMarkers", []))
+
+
 def test_list_pages(store: S3BlobStore) -> None:
     """Listing goes on past the thousand keys of one page, and keeps to its prefix."""
     expected = [f"many/{number:04}" for number in range(1_005)]
