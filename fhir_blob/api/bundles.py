@@ -9,6 +9,7 @@ import base64
 import io
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -35,6 +36,7 @@ from fhir_blob.interactions.entries import (
     at_entry,
     by_number,
     failed,
+    most_answered,
 )
 from fhir_blob.interactions.transaction import answers, transaction
 
@@ -118,10 +120,30 @@ def _batch(
     request: Request, context: Context, given: dict[str, Any], problems: Mapping[int, Invalid], find: Find, ask: Ask
 ) -> dict[int, bytes]:
     """Each entry on its own."""
-    return {
-        number: failed(problems[number]) if number in problems else _asked(request, context, number, entry, find, ask)
-        for number, entry in enumerate(given.get("entry", ()))
-    }
+    answers = _Answers(context)
+    for number, entry in enumerate(given.get("entry", ())):
+        if number in problems:
+            answers.entries[number] = failed(problems[number])
+        else:
+            answers.add(number, partial(_asked, request, context, number, entry, find, ask))
+    return answers.entries
+
+
+class _Answers:
+    """The answers to entries by number, as long as they may be together: the rest is not asked."""
+
+    def __init__(self, context: Context) -> None:
+        self.entries: dict[int, bytes] = {}
+        self._most = self._left = most_answered(context)
+
+    def add(self, number: int, ask: Callable[[], bytes]) -> None:
+        self.entries[number] = ask() if self._left >= 0 else self._refused(number)
+        self._left -= len(self.entries[number])
+
+    def _refused(self, number: int) -> bytes:
+        entry = f"Bundle.entry[{number}]"
+        told = f"{entry}: This was not done: the answers before it have more than the {self._most} bytes sent at once."
+        return failed(TooLarge(told, expression=entry))
 
 
 def _asked(request: Request, context: Context, number: int, entry: dict[str, Any], find: Find, ask: Ask) -> bytes:
@@ -174,12 +196,12 @@ def _transaction(
         number: answered(context, preferred.returned, methods[number], answer)
         for number, answer in answers(context, done.dones, bodies=preferred.returned == "representation")
     }
-    return entries | {
-        number: _found(request, context, number, entry, done.found[number])
-        if number in done.found
-        else _asked(request, context, number, entry, find, ask)
-        for number, entry in reads.items()
-    }
+    read = _Answers(context)
+    for number, entry in reads.items():
+        found = done.found.get(number)
+        ask_it = partial(_asked, request, context, number, entry, find, ask)
+        read.add(number, ask_it if found is None else partial(_found, request, context, number, entry, found))
+    return entries | read.entries
 
 
 def _found(request: Request, context: Context, number: int, entry: dict[str, Any], found: Found) -> bytes:
@@ -187,7 +209,7 @@ def _found(request: Request, context: Context, number: int, entry: dict[str, Any
     try:
         with at_entry(number):
             each, _ = _request(request, context, entry, with_body=False)
-            return _shown(each, context, "", found())
+            return _shown(each, context, "", found.answer())
     except FhirError as error:
         return failed(error)
 
@@ -232,7 +254,6 @@ def _action(request: Request, context: Context, number: int, entry: dict[str, An
         _patch(context, entry) if interaction == "patch" else None,
         None if criteria is None else tuple(criteria),
         None if is_read else requests.if_match(each),
-        not is_read and (each.header("IF_NONE_MATCH") or "").strip() == "*",
         tuple(each.query),
         _view(each, context) if is_read else None,
     )

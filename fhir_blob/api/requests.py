@@ -26,6 +26,7 @@ from fhir_blob.fhir.media import essence
 from fhir_blob.fhir.patch import Patch, check_type
 from fhir_blob.fhir.subset import SUMMARIES
 from fhir_blob.interactions import Context, Services
+from fhir_blob.interactions.update import ABSENT
 from fhir_blob.search.parser import RESULT_PARAMETERS
 
 MODES = ("default", "extension", "url", "inline", "reference", "upload")
@@ -138,12 +139,15 @@ def _view(request: Request) -> tuple[str, tuple[str, ...]]:
 
 
 def if_match(request: Request) -> int | None:
-    """The version of an If-Match header; PreconditionFailed for one that no version has."""
-    given = request.header("IF_MATCH")
+    """The version of an If-Match header; PreconditionFailed for one that no version has.
+
+    ABSENT for an update with If-None-Match: *, which is to replace nothing.
+    """
+    given, only_new = request.header("IF_MATCH"), (request.header("IF_NONE_MATCH") or "").strip() == "*"
     if given is None:
-        return None
+        return ABSENT if only_new and request.method == "PUT" else None
     number = given.strip().removeprefix("W/").strip('"')
-    if not (number.isascii() and number.isdigit() and len(number) < 19):
+    if not (number.isascii() and number.isdigit() and len(number) < 19 and int(number)):
         raise PreconditionFailed(f"If-Match is {given[:80]!r}, which is the ETag of no version.")
     return int(number)
 

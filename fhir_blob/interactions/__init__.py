@@ -98,8 +98,12 @@ class Answer:
     warnings: tuple[Issue, ...] = ()
 
 
-# An answer whose resources were found in the database; what it needs of S3 is asked for when it is called.
-Found = Callable[[], Answer]
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found in the database, `size` bytes of it; `answer` asks S3 for what else it needs."""
+
+    size: int
+    answer: Callable[[], Answer]
 
 
 def instant(microseconds: int) -> str:

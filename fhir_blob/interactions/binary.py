@@ -195,12 +195,18 @@ def _update(context: Context, taken: Taken, if_match: int | None, method: Method
 
 
 def update_in(
-    context: Context, transaction: Transaction, taken: Taken, if_match: int | None, method: Method = "PUT"
+    context: Context,
+    transaction: Transaction,
+    taken: Taken,
+    if_match: int | None,
+    method: Method = "PUT",
+    *,
+    is_new: bool = False,
 ) -> tuple[Version, bool]:
-    """Store the next version, in the transaction, and whether that made the Binary."""
+    """Store the next version, in the transaction, and whether that made the Binary, as is known where it `is_new`."""
     id, content_type = taken.id, taken.resource["contentType"]
     drafted = _draft(context, taken.resource, id, Link(id, None))
-    current = replaced(context, transaction, "Binary", id, if_match)
+    current = None if is_new else replaced(context, transaction, "Binary", id, if_match)
     transaction.lock_binary(id)
     there = current is not None and not current.deleted
     number = 1 if current is None else current.version + 1

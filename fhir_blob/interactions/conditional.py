@@ -179,7 +179,7 @@ class _Target:
         found = one(context, transaction, self.type, criteria)
         if (found and found.id) != (self.prior and self.prior.id):
             raise Moved("Something else matches by now.")
-        is_new = self.is_new and if_match is None
+        is_new = self.is_new and not if_match
         current = None if is_new else replaced(context, transaction, self.type, self.id, if_match)
         if found is None and current is not None and not current.deleted:
             raise taken(self.type, self.id)
@@ -204,8 +204,8 @@ def _update_binary(
     ready = binary.take(context, given, target.id)
 
     def work(transaction: Transaction) -> Written:
-        target.current(context, transaction, criteria, if_match)
-        version, created = binary.update_in(context, transaction, ready, if_match)
+        is_new = target.current(context, transaction, criteria, if_match) is None
+        version, created = binary.update_in(context, transaction, ready, None, is_new=is_new)
         return Written(version, created, integrity.check(context, transaction, (ready,)))
 
     done = binary.kept(context, ready, work)

@@ -5,6 +5,7 @@ Source: https://hl7.org/fhir/R4/http.html#transaction
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from typing import Any, Literal
 
 import orjson
 
-from fhir_blob.errors import FhirError, Issue
+from fhir_blob.errors import FhirError, Issue, TookTooLong
 from fhir_blob.fhir.definitions import definitions
 from fhir_blob.fhir.outcome import outcome
 from fhir_blob.fhir.patch import Patch
@@ -22,6 +23,8 @@ from fhir_blob.interactions import Answer, Context, instant
 Returned = Literal["minimal", "representation", "OperationOutcome"]
 Criteria = tuple[tuple[str, str], ...]
 
+# The answers to the entries have at most so many times the bytes of the largest request.
+_TIMES = 4
 # Of a Bundle with more mistakes the first are told.
 _MOST = 500
 
@@ -30,7 +33,7 @@ _MOST = 500
 class Action:
     """What the entry of that number asks, in the words of https://hl7.org/fhir/R4/http.html#summary
 
-    `criteria` are those of a conditional interaction, None otherwise; `only_new` is If-None-Match: *.
+    `criteria` are those of a conditional interaction, None otherwise.
     `resource` is used up when it is stored. `context` is that of what is read, in the form that its URL asks for.
     """
 
@@ -44,9 +47,28 @@ class Action:
     patch: Patch | None = None
     criteria: Criteria | None = None
     if_match: int | None = None
-    only_new: bool = False
     query: Criteria = ()
     context: Context | None = None
+
+
+class Deadline:
+    """A transaction holds the database as long as one statement may take: nobody else writes to SQLite meanwhile.
+
+    What its entries ask is looked up by this; what they write, their number bounds.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._seconds = context.services.settings.statement_timeout
+        self._until = time.monotonic() + self._seconds
+
+    def check(self) -> None:
+        if time.monotonic() > self._until:
+            raise TookTooLong(f"The transaction asks for more than can be found in {self._seconds:g} s.")
+
+
+def most_answered(context: Context) -> int:
+    """Bytes that the answers to the entries of a Bundle may have."""
+    return _TIMES * context.services.settings.max_json_bytes
 
 
 @contextmanager

@@ -20,7 +20,7 @@ def history(context: Context, type: str | None, id: str | None, pairs: Sequence[
     """200 with versions, newest first. `_since`, `_at`, `_count`; NotFound for an id never used."""
     with context.services.store.read(context.tenant) as reader:
         found = find(context, reader, type, id, pairs)
-    return found()
+    return found.answer()
 
 
 def find(context: Context, reader: Reader, type: str | None, id: str | None, pairs: Sequence[tuple[str, str]]) -> Found:
@@ -45,7 +45,8 @@ def find(context: Context, reader: Reader, type: str | None, id: str | None, pai
     links = {"self": link(context.base, path, list(given.items()))}
     if len(page.versions) > count > 0:
         links["next"] = link(context.base, path, [*{**given, "_cursor": f"{shown[-1].seq}-{page.total}"}.items()])
-    return lambda: _answer(context, shown, page.total, links, blobs)
+    size = sum(len(version.body) for version in shown)
+    return Found(size, lambda: _answer(context, shown, page.total, links, blobs))
 
 
 def _answer(

@@ -175,7 +175,10 @@ def _check_overlaps(made: Plan, actions: Sequence[Action]) -> None:
 
 def _mentions(context: Context, made: Plan, actions: Sequence[Action]) -> None:
     """Where the entries name each other; a placeholder that names none is a mistake."""
-    full_urls, mistakes = {action.full_url for action in actions if action.full_url}, Mistakes()
+    full_urls, mistakes = (
+        {each.full_url for each in actions if each.full_url and each.number in made.targets},
+        Mistakes(),
+    )
     for action in actions:
         if action.number not in made.targets:
             continue
@@ -199,7 +202,7 @@ def _mentioned(action: Action, full_urls: Container[str]) -> list[Mention]:
 
 def _nameless(action: Action, text: str) -> Unprocessable:
     path = None if action.patch is not None else bundle.path_of(action.resource, text)
-    return Unprocessable(f"{text[:_QUOTED]!r} is the fullUrl of no entry.", expression=path)
+    return Unprocessable(f"{text[:_QUOTED]!r} is the fullUrl of no entry that is stored.", expression=path)
 
 
 def _pairs(query: str) -> Criteria:

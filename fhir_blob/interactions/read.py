@@ -13,7 +13,7 @@ def read(context: Context, type: str, id: str) -> Answer:
     """200 with the current version. NotFound, or Gone where it was deleted."""
     with context.services.store.read(context.tenant) as reader:
         found = find(context, reader, type, id)
-    return found()
+    return found.answer()
 
 
 def find(context: Context, reader: Reader, type: str, id: str) -> Found:
@@ -22,21 +22,21 @@ def find(context: Context, reader: Reader, type: str, id: str) -> Found:
     blobs = outgoing.blobs_of(reader, (version,))
     if type == "Binary":
         blobs = outgoing.with_offer(blobs, id, reader.offered(id))
-    return lambda: _answer(context, version, outgoing.settle(context, blobs), 200)
+    return Found(len(version.body), lambda: _answer(context, version, outgoing.settle(context, blobs), 200))
 
 
 def vread(context: Context, type: str, id: str, number: str) -> Answer:
     """200 with that version. UnknownVersion, or Gone where that version is a deletion."""
     with context.services.store.read(context.tenant) as reader:
         found = find_numbered(context, reader, type, id, number)
-    return found()
+    return found.answer()
 
 
 def find_numbered(context: Context, reader: Reader, type: str, id: str, number: str) -> Found:
     """The answer to a vread, found there."""
     version = numbered(reader, type, id, number)
     blobs = outgoing.blobs_of(reader, (version,))
-    return lambda: _answer(context, version, outgoing.settle(context, blobs), 200)
+    return Found(len(version.body), lambda: _answer(context, version, outgoing.settle(context, blobs), 200))
 
 
 def answer(context: Context, version: Version, *, status: int, made: Collection[str] = ()) -> Answer:

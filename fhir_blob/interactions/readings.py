@@ -6,35 +6,32 @@ Source: https://hl7.org/fhir/R4/http.html#trules
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 
-from fhir_blob.errors import TookTooLong
+from fhir_blob.errors import TooLarge
 from fhir_blob.interactions import Context, Found, history, read, search
-from fhir_blob.interactions.entries import Action, at_entry
+from fhir_blob.interactions.entries import Action, Deadline, at_entry, most_answered
 from fhir_blob.store import Transaction
 
 
-class Readings:
-    """Finds as long as one statement may take, all together: nobody else can write to SQLite meanwhile."""
-
-    def __init__(self, context: Context, transaction: Transaction) -> None:
-        self._transaction = transaction
-        self._seconds = context.services.settings.statement_timeout
-
-    def of(self, actions: Sequence[Action]) -> Mapping[int, Found]:
-        """By number, of those that can be found there. What is not there fails the transaction."""
-        found, until = {}, time.monotonic() + self._seconds
-        for action in actions:
-            if action.context is not None and is_found_inside(action.context, action.interaction):
-                with at_entry(action.number):
-                    if time.monotonic() > until:
-                        raise TookTooLong(f"What the transaction reads takes longer than {self._seconds:g} s to find.")
-                    found[action.number] = _FINDERS[action.interaction](action.context, self._transaction, action)
-        return found
+def readings(
+    context: Context, transaction: Transaction, actions: Sequence[Action], deadline: Deadline
+) -> Mapping[int, Found]:
+    """By number, of those that can be found there. What is not there fails the transaction."""
+    found, left = {}, most_answered(context)
+    for action in actions:
+        if action.context is None or not _is_found_inside(action.context, action.interaction):
+            continue
+        with at_entry(action.number):
+            deadline.check()
+            each = found[action.number] = _FINDERS[action.interaction](action.context, transaction, action)
+            left -= each.size
+            if left < 0:
+                raise TooLarge(f"The entries ask for more than the {most_answered(context)} bytes answered at once.")
+    return found
 
 
-def is_found_inside(context: Context, interaction: str) -> bool:
+def _is_found_inside(context: Context, interaction: str) -> bool:
     """Whether the transaction itself can find it."""
     is_elsewhere = context.services.external is not None and interaction in _SEARCHES
     return interaction in _FINDERS and not is_elsewhere

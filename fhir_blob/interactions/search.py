@@ -70,15 +70,16 @@ def answer(context: Context, path: str, query: Query) -> Answer:
     """200 with the page that the Query asks; `path` is that of its links."""
     with context.services.store.read(context.tenant) as reader:
         found = find(context, reader, path, query)
-    return found()
+    return found.answer()
 
 
 def find(context: Context, reader: Reader, path: str, query: Query) -> Found:
     """The same, found there."""
     page = context.services.index.search(reader, query)
     more = included(reader, query.includes, page.matches, most=_MOST_INCLUDED)
-    blobs = outgoing.blobs_of(reader, (*page.matches, *more.versions))
-    return lambda: _answer(context, path, query, page, more, blobs)
+    shown = (*page.matches, *more.versions)
+    blobs = outgoing.blobs_of(reader, shown)
+    return Found(sum(len(version.body) for version in shown), lambda: _answer(context, path, query, page, more, blobs))
 
 
 def _answer(context: Context, path: str, query: Query, page: Page, more: Included, blobs: outgoing.Blobs) -> Answer:

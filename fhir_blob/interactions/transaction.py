@@ -27,12 +27,12 @@ from fhir_blob.interactions import (
 )
 from fhir_blob.interactions.conditional import Moved
 from fhir_blob.interactions.delete import delete_in
-from fhir_blob.interactions.entries import Action, Criteria, Mistakes, at_entry
+from fhir_blob.interactions.entries import Action, Criteria, Deadline, Mistakes, at_entry
 from fhir_blob.interactions.planned import BINARY, Learned, Plan
 from fhir_blob.interactions.prepared import Preparation, Write
-from fhir_blob.interactions.readings import Readings
+from fhir_blob.interactions.readings import readings
 from fhir_blob.interactions.update import replaced
-from fhir_blob.store import Reader, Transaction, Version
+from fhir_blob.store import Method, Reader, Transaction, Version
 
 _TRIES = 10
 _ANSWERED_AT_ONCE = 500
@@ -119,6 +119,7 @@ class _Work:
         self._actions, self._plan, self._writes = actions, plan, writes
         self._now = context.services.clock()
         self._done: dict[int, Done] = {}
+        self._deadline = Deadline(context)
 
     def run(self) -> Outcome:
         deleted = self._delete()
@@ -135,7 +136,7 @@ class _Work:
         self._check_criteria()
         self._check_references()
         self._check_integrity(deleted)
-        return Outcome(self._done, Readings(self._context, self._transaction).of(self._actions))
+        return Outcome(self._done, readings(self._context, self._transaction, self._actions, self._deadline))
 
     def _decide_criteria(self) -> None:
         """In the alphabetical order of types, so that two transactions wait for each other and not for ever."""
@@ -144,6 +145,7 @@ class _Work:
             if action.number not in self._plan.found or action.criteria is None:
                 continue
             with at_entry(action.number):
+                self._deadline.check()
                 found = conditional.one(self._context, self._transaction, action.type, action.criteria)
             guess = self._plan.found[action.number]
             if (found and found.id) != (guess and guess.id):
@@ -186,8 +188,10 @@ class _Work:
         current = self._replaced(write)
         is_patch = write.prior is not None
         if write.taken is not None:
+            method: Method = "PATCH" if is_patch else "PUT"
+            is_new = current is None
             version, created = binary.update_in(
-                self._context, self._transaction, write.taken, None, "PATCH" if is_patch else "PUT"
+                self._context, self._transaction, write.taken, None, method, is_new=is_new
             )
             return Done(201 if created else 200, version, write.blobs)
         assert write.draft is not None
@@ -199,12 +203,10 @@ class _Work:
     def _replaced(self, write: Write) -> Version | None:
         """What is there now, as the entry wants it to be."""
         action = write.action
-        if action.number in self._plan.fresh and action.if_match is None:
+        if action.number in self._plan.fresh and not action.if_match:
             return None
         current = replaced(self._context, self._transaction, write.type, write.id, action.if_match)
         there = current is not None and not current.deleted
-        if action.only_new and there:
-            raise PreconditionFailed(f"If-None-Match is *, but {write.type}/{write.id} is there.")
         if write.prior is not None and (current is None or current.version != write.prior.version):
             raise Moved(f"{write.type}/{write.id} was changed meanwhile.")
         if there and action.interaction == "update" and action.criteria and self._plan.found[action.number] is None:
@@ -229,6 +231,7 @@ class _Work:
             others = written[action.type] - (action.number in numbers)
             if decided and others and action.criteria is not None:
                 with at_entry(action.number):
+                    self._deadline.check()
                     self._check_one(action.type, action.criteria)
 
     def _check_one(self, type: str, criteria: Criteria) -> None:
@@ -240,6 +243,7 @@ class _Work:
         learned = Learned()
         for text, (type, criteria, number) in self._plan.conditional.items():
             with at_entry(number):
+                self._deadline.check()
                 matches = conditional.matches(self._context, self._transaction, type, criteria)
                 found = conditional.only(type, criteria, matches)
                 if found is None:

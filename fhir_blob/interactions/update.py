@@ -25,13 +25,15 @@ class Written:
         return replace(answer, warnings=self.warnings) if self.warnings else answer
 
 
+# In the place of a version: none may be there, as If-None-Match: * has it.
+ABSENT = 0
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}\Z")
 
 
 def update(context: Context, type: str, id: str, resource: dict[str, Any], *, if_match: int | None = None) -> Answer:
     """200 with the next version; 201 where the id was not there, or was deleted.
 
-    `if_match` is the version that the client means to replace: PreconditionFailed if it is not current.
+    `if_match` is the version that the client means to replace, or ABSENT: PreconditionFailed if it is not current.
     """
     incoming.checked(context, resource, type)
     same_id(resource, id)
@@ -61,7 +63,10 @@ def same_id(resource: dict[str, Any], id: str) -> None:
 def replaced(context: Context, transaction: Transaction, type: str, id: str, if_match: int | None) -> Version | None:
     """The version that is replaced, locked; refuses where the client meant another, or may make none."""
     current = transaction.lock(type, id)
-    if if_match is not None and (current is None or current.deleted or current.version != if_match):
+    if if_match == ABSENT:
+        if current is not None and not current.deleted:
+            raise PreconditionFailed(f"If-None-Match is *, but {type}/{id} is there.")
+    elif if_match is not None and (current is None or current.deleted or current.version != if_match):
         now = "not there" if current is None or current.deleted else f'W/"{current.version}"'
         raise PreconditionFailed(f'If-Match is W/"{if_match}", but {type}/{id} is {now}.')
     if current is None and not context.services.settings.update_create:

@@ -15,7 +15,7 @@ from fhir_blob.fhir.definitions import definitions
 from fhir_blob.search import Composite, Near, Range, Reference, String, Token, Uri, Value
 from fhir_blob.search.dates import span
 from fhir_blob.search.near import near
-from fhir_blob.search.terms import ID, key, target
+from fhir_blob.search.terms import ID, fold, key, target
 from fhir_blob.search.ucum import canonical
 
 _ESCAPED = re.compile(r"\\([\\,|$])")
@@ -63,7 +63,11 @@ def of_type(text: str, base: str = "") -> Token:
 
 
 def string(text: str, base: str = "") -> String:
-    return String(unescape(text))
+    """Not white space or accents alone: every text begins with nothing."""
+    found = unescape(text)
+    if not fold(found):
+        raise ValueError("it has no character that counts")
+    return String(found)
 
 
 def uri(text: str, base: str = "") -> Uri:

@@ -175,6 +175,42 @@ def test_if_match_guards_the_match(fhir: Client) -> None:
     assert 200 == fhir("PUT", path, json=patient("guarded"), headers={"If-Match": 'W/"1"'}).status_code
 
 
+@pytest.mark.parametrize("type", ["Patient", "Binary"])
+def test_if_none_match_guards_what_is_there(fhir: Client, type: str) -> None:
+    """PUT with If-None-Match: * makes, and 412 replaces nothing: by id, by criteria, in a batch; after a delete it makes."""
+    given = patient("only-new") if type == "Patient" else {**BINARY, "meta": {"tag": [{"code": "only-new"}]}}
+    given, path, star = {**given, "id": "only-new"}, f"{type}/only-new", {"If-None-Match": "*"}
+    entries = [{"request": {"method": "PUT", "url": path, "ifNoneMatch": "*"}, "resource": given}]
+
+    made = fhir("PUT", path, json=given, headers=star)
+    refused = [fhir("PUT", each, json=given, headers=star) for each in (path, f"{type}?_id=only-new")]
+    batch = fhir("POST", "", json={"resourceType": "Bundle", "type": "batch", "entry": entries}).json()["entry"][0]
+    fhir("DELETE", path)
+
+    assert [201, 412, 412] == [each.status_code for each in (made, *refused)]
+    assert {f"If-None-Match is *, but {path} is there."} == {diagnostics(each)[0] for each in refused}
+    assert "412 Precondition Failed" == batch["response"]["status"]
+    assert 201 == fhir("PUT", path, json=given, headers=star).status_code
+    assert 412 == fhir("PUT", path, json=given, headers={"If-Match": 'W/"0"'}).status_code
+
+
+@pytest.mark.parametrize("type", ["Patient", "Binary"])
+def test_an_update_by_criteria_needs_no_id_of_the_clients(start_server: StartServer, type: str) -> None:
+    """Where clients may choose no ids the server does, alone and in a transaction; a chosen one is 405."""
+    fhir = Client(start_server(update_create=False).base)
+    given = patient("by-criteria") if type == "Patient" else {**BINARY, "data": "aGk="}
+    entries = [{"request": {"method": "PUT", "url": f"{type}?_id=nobody"}, "resource": given}]
+
+    done = [
+        fhir("PUT", f"{type}?_id=nobody", json=given).status_code,
+        fhir("PUT", f"{type}?_id=nobody", json=given, headers={"If-None-Match": "*"}).status_code,
+        fhir("POST", "", json={"resourceType": "Bundle", "type": "transaction", "entry": entries}).status_code,
+        fhir("PUT", f"{type}?_id=nobody", json={**given, "id": "chosen"}).status_code,
+    ]
+
+    assert [201, 201, 200, 405] == done
+
+
 def test_delete_where(fhir: Client) -> None:
     """204 for one match and for none."""
     fhir.create(patient("delete"))
@@ -207,6 +243,9 @@ def test_patch_where(fhir: Client) -> None:
         ("identifier=,", 400, "The search parameter 'identifier' is not known, or has no value."),
         ("active=true&shoe=42", 400, "The search parameter 'shoe' is not known, or has no value."),
         ("birthdate=soon", 400, None),
+        ("name=%20", 400, "name=' ' cannot be searched: it has no character that counts."),
+        ("name=Zoe,%CC%81", 400, "name='Zoe,\u0301' cannot be searched: it has no character that counts."),
+        ("family:contains=%09", 400, "family:contains='\\t' cannot be searched: it has no character that counts."),
     ],
 )  # fmt: skip
 def test_criteria_that_select_nothing(fhir: Client, criteria: str, status: int, sentence: str | None) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.bundles import Json, entry, new_url, statuses, transact, transacted
+from tests.bundles import Json, bundle, entry, new_url, statuses, transact, transacted
 from tests.client import Client, diagnostics
 from tests.services.server import Server, StartServer
 
@@ -129,9 +129,25 @@ def test_a_patch_that_refers_to_nothing_fails_all(fhir: Client, patch: Callable[
     assert [412, 422] == [each.status_code for each in refused]
     assert [
         f"Bundle.entry[0]: The conditional reference {nobody!r} matches nothing.",
-        f"Bundle.entry[0]: {nothing!r} is the fullUrl of no entry.",
+        f"Bundle.entry[0]: {nothing!r} is the fullUrl of no entry that is stored.",
     ] == [diagnostics(each)[0] for each in refused]
     assert "1" == fhir.fhir(f"Observation/{id}")["meta"]["versionId"]
+
+
+@pytest.mark.parametrize("method", ["DELETE", "GET"])
+def test_only_what_is_stored_can_be_referred_to(fhir: Client, method: str) -> None:
+    """The fullUrl of an entry that deletes or reads is no name for what others store."""
+    url, id = new_url(), fhir.create(PATIENT)["id"]
+
+    refused = transact(
+        fhir,
+        entry(method, f"Patient/{id}", full_url=url),
+        entry("POST", "Observation", {**OBSERVATION, "subject": {"reference": url}}),
+    )
+
+    told = f"Bundle.entry[1].resource.subject.reference: {url!r} is the fullUrl of no entry that is stored."
+    assert (422, [told]) == (refused.status_code, diagnostics(refused))
+    assert 200 == fhir.get(f"Patient/{id}").status_code
 
 
 def test_what_was_stored_before_means_what_it_meant(fhir: Client) -> None:
@@ -280,3 +296,23 @@ def test_the_form_of_what_is_read(fhir: Client) -> None:
     assert ["name" in each["resource"] for each in count["resource"]["entry"]] == [True]
     assert "active" not in count["resource"]["entry"][0]["resource"]
     assert ["304", "200"] == statuses([fresh, other])
+
+
+def test_what_the_entries_ask_is_bounded(start_server: StartServer) -> None:
+    """413 for a transaction that would find too much; of a batch the entries after that are not done, and say so."""
+    fhir = Client(start_server(max_json_bytes=20_000).base)
+    for _ in range(4):
+        fhir.create({**PATIENT, "name": [{"family": "Ruled", "text": "x" * 15_000}]})
+    searches = [entry("GET", "Patient?family=Ruled")] * 3
+
+    transaction = transact(fhir, entry("POST", "Patient", patient("asked")), *searches)
+    batch = fhir("POST", "", json=bundle("batch", *searches, entry("POST", "Patient", patient("asked")))).json()[
+        "entry"
+    ]
+
+    told = "The entries ask for more than the 80000 bytes answered at once."
+    assert (413, [f"Bundle.entry[2]: {told}"]) == (transaction.status_code, diagnostics(transaction))
+    assert ["200", "200", "413", "413"] == statuses(batch)
+    told = "This was not done: the answers before it have more than the 80000 bytes sent at once."
+    assert f"Bundle.entry[3]: {told}" == batch[3]["response"]["outcome"]["issue"][0]["diagnostics"]
+    assert 0 == total(fhir, "asked")

@@ -156,7 +156,7 @@ def test_conditional_references_mean_what_is_there_or_comes(fhir: Client) -> Non
         ("Patient?identifier=urn:test:transactions|nobody", 412, "The conditional reference 'Patient?identifier=urn:test:transactions|nobody' matches nothing."),
         ("Patient?identifier=urn:test:transactions|twice", 412, "'Patient?identifier=urn:test:transactions|twice' matches more than one Patient."),
         ("Patient?unknown=1", 400, "The search parameter 'unknown' is not known, or has no value."),
-        ("urn:uuid:2b6a7d5c-0000-4000-8000-000000000000", 422, "'urn:uuid:2b6a7d5c-0000-4000-8000-000000000000' is the fullUrl of no entry."),
+        ("urn:uuid:2b6a7d5c-0000-4000-8000-000000000000", 422, "'urn:uuid:2b6a7d5c-0000-4000-8000-000000000000' is the fullUrl of no entry that is stored."),
     ],
 )  # fmt: skip
 def test_a_reference_that_means_nothing_fails_all(fhir: Client, reference: str, status: int, sentence: str) -> None:
