@@ -25,7 +25,7 @@ from fhir_blob.store import Task, Transaction
 T = TypeVar("T")
 _KIND, _SCRUB = "erase-patient", "scrub"
 _SECOND = 1_000_000
-_LEASE, _BACKOFF = 30 * _SECOND, 5 * _SECOND
+_LEASE, _BACKOFF = 10 * _SECOND, 5 * _SECOND
 # So many plans are made at once; so long others are let in between two steps (seconds).
 _BATCH, _PAUSE = 50, 0.002
 _SCRUB_TRIES = 20
@@ -115,6 +115,7 @@ class _Erasing:
         while after is not None:
             with self._store.read(self._context.tenant) as reader:
                 found, after = reader.naming(self._name, after=after)
+            self._hold()
             yield from found
 
     def _take(self, names: Collection[_Name]) -> None:
@@ -141,6 +142,7 @@ class _Erasing:
         while after is not None:
             with self._store.read(self._context.tenant) as reader:
                 stretch, after = reader.secured(after=after)
+            self._hold()
             for id, body in stretch:
                 for each in security(self._context, body):
                     if each in named:
@@ -179,10 +181,11 @@ class _Erasing:
         """The patient, unless something names it that did not before; with it the task ends, and one is left."""
         transaction = removal.transaction
         current = transaction.lock(PATIENT, self._id)
+        now_at = transaction.position()
         found = transaction.naming_since(self._name, position)
         new = tuple(each for each in found if each not in self._seen and each[:2] != (PATIENT, self._id))
         if new:
-            return new, transaction.position(), None
+            return new, now_at, None
         if current is not None and not removal.resource(current):
             return (), position, None
         transaction.finish(self._task.task)
@@ -196,12 +199,16 @@ class _Erasing:
 
         result, removed = self._store.write(self._context.tenant, tried)
         self._report.removed.add(removed)
+        self._hold()
+        time.sleep(_PAUSE)
+        return result
+
+    def _hold(self) -> None:
+        """Nobody else takes the task up while this one is at it."""
         if time.monotonic() - self._leased > _LEASE / _SECOND / 3:
             self._leased = time.monotonic()
             later = self._context.services.clock() + _LEASE
             self._store.postpone(self._task, not_before=later, error="")
-        time.sleep(_PAUSE)
-        return result
 
     def _scrub(self, task: Task) -> None:
         """Once nobody reads, for which it waits a little; else a server does it later."""
