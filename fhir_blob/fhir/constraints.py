@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from fhir_blob.errors import Issue
-from fhir_blob.fhir import value_sets
+from fhir_blob.fhir import coherence, value_sets
 from fhir_blob.fhir.definitions import Element, constraints, definitions
 from fhir_blob.fhir.elements import Spot, descendants, fields, resources_in
 from fhir_blob.fhir.profile_rules import holds_true
@@ -25,6 +25,7 @@ def check(resource: dict[str, Any], find: Find) -> Iterator[Issue]:
     """What a resource that is valid as fhir/validation.py sees it breaks beyond that."""
     until = time.monotonic() + _SECONDS
     for each in resources_in(resource):
+        yield from coherence.of_resource(each)
         for spot in (each, *descendants(each)):
             if time.monotonic() > until:
                 told = "What would take longer than a validation may was not checked."
@@ -32,6 +33,7 @@ def check(resource: dict[str, Any], find: Find) -> Iterator[Issue]:
                 return
             yield from _constraints(spot, until)
             yield from _binding(spot, find)
+            yield from coherence.of_element(spot, find)
 
 
 def _constraints(spot: Spot, until: float) -> Iterator[Issue]:

@@ -85,8 +85,13 @@ def _of_system(include: Mapping[str, Any], find: Find) -> Codes | None:
     system = include["system"]
     if "concept" in include:
         return frozenset((system, each["code"]) for each in include["concept"])
+    return of_system(system, find)
+
+
+def of_system(system: str, find: Find) -> Codes | None:
+    """Every code of a CodeSystem; None where it is unknown, or has them elsewhere, or asks for no exact case."""
     code_system = find("CodeSystem", system)
-    if code_system is None or code_system.get("content") != "complete":
+    if code_system is None or code_system.get("content") != "complete" or code_system.get("caseSensitive") is False:
         return None
     return frozenset((system, code) for code in _concepts(code_system.get("concept", ())))
 

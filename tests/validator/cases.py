@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tests.validator.elements import COLOUR, GREEN, RED, coded, url
+from tests.validator.r4_cases import CONSTRAINTS, Case
 from tests.validator.resources import (
     ABSENT,
     CODE,
@@ -15,7 +14,6 @@ from tests.validator.resources import (
     PHONE,
     RESPONSE,
     TEXT,
-    allergy,
     bundle,
     component,
     components,
@@ -28,9 +26,6 @@ from tests.validator.resources import (
     race,
     resource,
 )
-
-# By name the resource, and the element that is in error, '' where none is.
-Case = tuple[dict[str, Any], str]
 
 ELEMENTS: dict[str, Case] = {
     "count": (patient("count", name=[NAME]), ""),
@@ -296,41 +291,5 @@ EXTENSIONS: dict[str, Case] = {
     "race-unknown": (race({"url": "else", "valueString": "x"}, TEXT), "Patient.extension[0].extension[0]"),
     "with-shade": (patient("with-shade", extension=[extended("shade", valueCode="dark")]), ""),
     "with-shade-none": (patient("with-shade", active=True), "Patient.extension"),
-}
-CONSTRAINTS: dict[str, Case] = {
-    "pat-1": (patient(contact=[{"name": NAME}, {"gender": "male"}]), "Patient.contact[1]"),
-    "cpt-2": (patient(telecom=[{"value": "1"}]), "Patient.telecom[0]"),
-    "obs-6": (observation(valueString="x", dataAbsentReason={"text": "x"}), "Observation"),
-    "obs-7": (
-        observation(code=coded("red"), valueString="x", component=[component("red", valueString="x")]),
-        "Observation",
-    ),
-    "obs-7-kept": (
-        observation(code=coded("red"), valueString="x", component=[component("green", valueString="x")]),
-        "",
-    ),
-    "org-1": (resource("Organization", (), {"active": True}), "Organization"),
-    "org-2": (resource("Organization", (), {"name": "x", "address": [{"use": "home"}]}), "Organization.address[0]"),
-    "bdl-1": ({**bundle(resources=[patient(id="1", active=True)]), "total": 1}, "Bundle"),
-    "que-3": (
-        resource("Questionnaire", (), {"status": "draft", "item": [item("a", type="display", **CODE)]}),
-        "Questionnaire.item[0]",
-    ),
-    "obs-3": (observation(referenceRange=[{"appliesTo": [{"text": "x"}]}]), "Observation.referenceRange[0]"),
-    "tim-5": (
-        resource(
-            "ServiceRequest",
-            (),
-            {
-                "status": "active",
-                "intent": "order",
-                "subject": {"reference": "Patient/1"},
-                "occurrenceTiming": {"repeat": {"period": -1, "periodUnit": "d"}},
-            },
-        ),
-        "ServiceRequest.occurrence.repeat",
-    ),
-    "status": (allergy("active"), ""),
-    "status-other": (allergy("nearly-active"), "AllergyIntolerance.clinicalStatus"),
 }
 CASES: dict[str, Case] = {**CONSTRAINTS, **ELEMENTS, **SLICES, **REFERENCES, **EXTENSIONS}

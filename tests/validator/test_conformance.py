@@ -20,6 +20,7 @@ DEVIATIONS = {
     "range-date-less": "HAPI holds numbers and quantities against minValue and maxValue, but no dates",
     "range-time-more": "the same of a dateTime",
     "bound-second": "HAPI's terminology in memory wants of several codings each to be in the value set, R4 one",
+    "unknown-profile": "HAPI has an error, the server a warning: it need not have every profile that a resource names",
     "questionnaire-deep": "HAPI reads the contentReference of a profile as that of R4's own Questionnaire",
     "at-end-other": "HAPI does not look at openAtEnd: http://hl7.org/fhir/resource-slicing-rules",
     "by-type-other": "HAPI's snapshot leaves out that the slicing of value[x] is closed",

@@ -1,0 +1,92 @@
+"""What R4 says in words of what a resource contains, of a Bundle's entries, and of codes; no single element shows it.
+
+Source: https://hl7.org/fhir/R4/domainresource.html, https://hl7.org/fhir/R4/bundle.html, https://hl7.org/fhir/R4/terminologies.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from fhir_blob.errors import Issue
+from fhir_blob.fhir import value_sets
+from fhir_blob.fhir.elements import Spot, children
+from fhir_blob.fhir.value_sets import Find
+
+_REST = re.compile(r"https?://.*/([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})\Z")
+
+
+def of_resource(spot: Spot) -> Iterator[Issue]:
+    """Of a resource, not of those in it."""
+    if spot.name != "contained":
+        yield from _contained(spot)
+    if spot.type == "Bundle":
+        for entry in children(spot, "entry"):
+            yield from _entry(entry)
+
+
+def of_element(spot: Spot, find: Find) -> Iterator[Issue]:
+    if spot.type == "Coding":
+        yield from _coding(spot, find)
+    elif spot.type == "Extension" and spot.parent is not None and spot.parent.type != "Extension":
+        url = spot.value.get("url") if isinstance(spot.value, dict) else None
+        if isinstance(url, str) and ":" not in url:
+            yield _issue(spot, "value", f"the url {url[:80]!r} of an extension has to be absolute here.")
+
+
+def _contained(spot: Spot) -> Iterator[Issue]:
+    """dom-3: it is referred to, or refers to its container; and its id is its own."""
+    contained, seen = children(spot, "contained"), set[str]()
+    if not contained:
+        return
+    local = [(set(_local(each)), each) for each in _parts(spot.value)]
+    for each in contained:
+        id = str(each.value.get("id"))
+        if id in seen:
+            yield _issue(each, "invariant", f"the id {id[:64]!r} is that of another contained resource.")
+        seen.add(id)
+        is_named = any(f"#{id}" in named for named, part in local if part is not each.value)
+        if not is_named and "#" not in set(_local(each.value)):
+            told = f"{id[:64]!r} is not referred to, and does not refer to what contains it (dom-3)."
+            yield _issue(each, "invariant", told)
+
+
+def _parts(resource: dict[str, Any]) -> list[Any]:
+    """Each contained resource, and the rest."""
+    return [*resource["contained"], {name: each for name, each in resource.items() if name != "contained"}]
+
+
+def _local(node: Any) -> Iterator[str]:
+    """The references within the resource, whatever element they stand in."""
+    if isinstance(node, str):
+        if node.startswith("#"):
+            yield node
+    elif isinstance(node, dict | list):
+        for each in node.values() if isinstance(node, dict) else node:
+            yield from _local(each)
+
+
+def _entry(entry: Spot) -> Iterator[Issue]:
+    """A RESTful fullUrl does not disagree with the resource's type and id; one that is to be made may have none."""
+    url = entry.value.get("fullUrl")
+    match = _REST.match(url) if isinstance(url, str) else None
+    for resource in children(entry, "resource") if match else ():
+        id = resource.value.get("id")
+        is_made = id is None and "request" in entry.value
+        if match is not None and not is_made and (match[1], match[2]) != (resource.type, id):
+            told = f"the fullUrl is of {match[1]}/{match[2]}, but the resource is {resource.type}/{str(id)[:64]}."
+            yield _issue(entry, "value", told)
+
+
+def _coding(spot: Spot, find: Find) -> Iterator[Issue]:
+    """A code is one of its system, where all of those are known."""
+    system, code = (spot.value.get(name) for name in ("system", "code"))
+    if isinstance(system, str) and isinstance(code, str):
+        found = value_sets.of_system(system, find)
+        if found is not None and (system, code) not in found:
+            yield _issue(spot, "code-invalid", f"{system[:120]!r} has no code {code[:60]!r}.")
+
+
+def _issue(spot: Spot, code: str, sentence: str) -> Issue:
+    return Issue("error", code, f"{spot.path}: {sentence}", spot.path)
