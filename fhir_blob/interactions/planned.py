@@ -12,12 +12,12 @@ from urllib.parse import parse_qsl
 
 from fhir_blob.access import Request as Asked
 from fhir_blob.access import authorise
-from fhir_blob.errors import BadRequest, NotFound, PreconditionFailed, Unprocessable
+from fhir_blob.errors import BadRequest, NotFound, PreconditionFailed, TooLarge, Unprocessable
 from fhir_blob.fhir import bundle
 from fhir_blob.fhir.bundle import Mention
 from fhir_blob.fhir.patch_mentions import patch_mentions
 from fhir_blob.interactions import Context, binary, conditional, incoming, search
-from fhir_blob.interactions.entries import Action, Criteria, Mistakes, at_entry
+from fhir_blob.interactions.entries import Action, Criteria, Deadline, Mistakes, at_entry
 from fhir_blob.interactions.update import same_id
 from fhir_blob.store import Reader, Version
 
@@ -42,9 +42,10 @@ class Plan:
     `targets` are (type, id) of what is written, `fresh` those whose id is new, `found` the guessed matches of
     criteria; `same_as` are conditional creates with the criteria of an earlier one, `firsts` those.
     `conditional` are the conditional references by their text, with the first entry that has it, `named` what
-    they were found to mean.
+    they were found to mean. `deadline` ends the looking for all of these.
     """
 
+    deadline: Deadline
     targets: dict[int, tuple[str, str]] = field(default_factory=dict)
     fresh: set[int] = field(default_factory=set)
     found: dict[int, Version | None] = field(default_factory=dict)
@@ -104,7 +105,7 @@ def _check_resource(context: Context, action: Action) -> None:
 
 def plan(context: Context, reader: Reader, actions: Sequence[Action], learned: Learned) -> Plan:
     """Ids and matches as the database is now, but for what was learned by trying."""
-    made = Plan(named=dict(learned.names))
+    made = Plan(Deadline(context), named=dict(learned.names))
     for action in actions:
         if action.interaction in ("create", "update", "patch"):
             with at_entry(action.number):
@@ -114,6 +115,7 @@ def plan(context: Context, reader: Reader, actions: Sequence[Action], learned: L
     for text, (_, _, number) in made.conditional.items():
         if text not in made.named:
             with at_entry(number):
+                made.deadline.check()
                 _guess_reference(context, reader, made, text)
     return made
 
@@ -132,6 +134,7 @@ def _id(context: Context, reader: Reader, action: Action, made: Plan, learned: L
         if first != number:
             made.same_as[number] = first
             return made.targets[first][1]
+        made.deadline.check()
         found = made.found[number] = _guess(context, reader, type, criteria, learned)
     if action.interaction == "patch" and found is None:
         raise NotFound(f"{conditional.told(type, criteria or ())!r} matches nothing.")
@@ -190,6 +193,10 @@ def _mentions(context: Context, made: Plan, actions: Sequence[Action]) -> None:
                     raise _nameless(action, text)
             elif text not in made.conditional and (query := bundle.conditional(text, context.base)) is not None:
                 made.conditional[text] = (query[0], _pairs(query[1]), action.number)
+        if len(made.conditional) > context.services.settings.max_bundle_entries:
+            raise TooLarge(
+                f"The Bundle has more than {context.services.settings.max_bundle_entries} conditional references."
+            )
     mistakes.tell()
 
 

@@ -316,3 +316,17 @@ def test_what_the_entries_ask_is_bounded(start_server: StartServer) -> None:
     told = "This was not done: the answers before it have more than the 80000 bytes sent at once."
     assert f"Bundle.entry[3]: {told}" == batch[3]["response"]["outcome"]["issue"][0]["diagnostics"]
     assert 0 == total(fhir, "asked")
+
+
+def test_conditional_references_are_as_few_as_entries(start_server: StartServer) -> None:
+    """Each is looked up while nobody else can write, so 413 for more; one that comes again counts once."""
+    fhir = Client(start_server(max_bundle_entries=3).base)
+    fhir.create(patient("few"))
+    some, many = ([{"reference": f"Patient?{of('few')}&_count={each % most}"} for each in range(9)] for most in (3, 4))
+
+    done, refused = (
+        transact(fhir, entry("POST", "Observation", {**OBSERVATION, "focus": each})) for each in (some, many)
+    )
+
+    told = "The Bundle has more than 3 conditional references."
+    assert (200, 413, [told]) == (done.status_code, refused.status_code, diagnostics(refused))
