@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.bundles import entry, transacted
 from tests.client import Client, diagnostics
 from tests.services.server import start
 
@@ -204,3 +205,17 @@ def test_post_search(ward: Client) -> None:
     system = ward("POST", "_search", data="_type=List&_id=w-list", headers=form).json()["total"]
 
     assert [1, 1, 1] == [*found, system]
+
+
+def test_a_transaction_searches_what_it_wrote(fhir: Client) -> None:
+    """Elasticsearch hears of it after the commit, and so does the search; what needs no index is found inside."""
+    _, searched, read, history = transacted(
+        fhir,
+        entry("PUT", "Patient/inside", {"resourceType": "Patient", "id": "inside", "name": [{"family": "Inside"}]}),
+        entry("GET", "Patient?family=Inside"),
+        entry("GET", "Patient/inside"),
+        entry("GET", "Patient/inside/_history"),
+    )
+
+    found = searched["resource"]["total"], read["resource"]["meta"]["versionId"], history["resource"]["total"]
+    assert (1, "1", 1) == found
