@@ -131,7 +131,7 @@ def test_a_deadlock_is_run_again(store: SqlStore) -> None:
 
     with store.read("t") as reader:
         assert [3, 3] == [getattr(reader.current("Patient", id), "version", 0) for id in "ab"]
-    assert 3 == len(runs)
+    assert len(runs) >= 3
 
 
 def test_a_swallowed_failure_is_not_acknowledged(store: SqlStore) -> None:
