@@ -25,12 +25,13 @@ def attachment(content: bytes, **more: Any) -> dict[str, Any]:
 
 
 def entries(*, documents: int = 2, binaries: int = 2, **more: Any) -> list[Action]:
-    """Binaries with data, documents with data, and one that links the first Binary."""
+    """Binaries with data, documents with data, the last with `more`, and one that links the first Binary."""
     made: list[dict[str, Any]] = [
         {"resourceType": "Binary", **attachment(b"binary %d" % number)} for number in range(binaries)
     ]
     attached = [attachment(b"letter %d" % number) for number in range(documents)]
-    attached.append({"contentType": "text/plain", "url": LINK, **more})
+    attached[-1] |= more
+    attached.append({"contentType": "text/plain", "url": LINK})
     made += (
         {"resourceType": "DocumentReference", "status": "current", "content": [{"attachment": each}]}
         for each in attached
@@ -78,7 +79,7 @@ def test_a_failure_gives_all_bytes_up(make_world: MakeWorld, fault: str) -> None
         with pytest.raises(NotFound):
             transaction(context, lambda: [*entries(documents=20, binaries=20), reading])
     else:
-        with pytest.raises(Unprocessable, match="Attachment.size is '7', but that of the bytes is '8'"):
+        with pytest.raises(Unprocessable, match="Attachment.size is '7', but that of the bytes is '9'"):
             transaction(context, lambda: entries(documents=20, binaries=20, size=7))
     world.work()
 
