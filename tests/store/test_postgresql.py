@@ -173,6 +173,19 @@ def test_history_waits_for_what_began_earlier(store: SqlStore) -> None:
     assert ["fast", "slow"] == ids(store)
 
 
+def test_history_inside_a_transaction(store: SqlStore) -> None:
+    """It has what the transaction wrote, though others that began later are done; theirs it has not yet."""
+
+    def work(transaction: Transaction) -> list[str]:
+        transaction.put(patient("own"), ENTRIES, expected=None)
+        put(store, "another")
+        return [each.id for each in transaction.history("Patient", None, count=99).versions]
+
+    inside = store.write("t", work)
+
+    assert (["own"], ["another", "own"]) == (inside, ids(store))
+
+
 def test_history_after_a_restore(store: SqlStore) -> None:
     """Rows that a dump brought from a server with higher transaction ids are history here too."""
     put(store, "a")
