@@ -125,11 +125,12 @@ def _transferred(request: Request, context: Context, take: Any) -> Answer:
     settings = context.services.settings
     size = requests.length_of(request, settings.max_raw_bytes)
     context.services.transfers.enter()
+    body = transfers.chunks(request.environ["wsgi.input"], size, settings.stall_seconds)
     try:
-        body = transfers.chunks(request.environ["wsgi.input"], size, settings.stall_seconds)
         answer: Answer = take(_upload(request, body, size))
         return answer
     finally:
+        transfers.drain(body)
         context.services.transfers.leave()
 
 

@@ -15,6 +15,7 @@ import struct
 import termios
 import time
 from collections.abc import Callable, Iterable, Iterator, Set
+from contextlib import suppress
 from math import inf
 from threading import Semaphore, Thread, get_ident
 from typing import IO, Any
@@ -59,6 +60,13 @@ def chunks(body: IO[bytes], size: int, stall_seconds: float) -> Iterator[bytes]:
         if len(chunk) < wanted:  # it waits for all that was wanted, so this is the end
             raise _ended(got, size, stall_seconds, time.monotonic() - began)
         yield chunk
+
+
+def drain(body: Iterable[bytes]) -> None:
+    """Take what is left of a body that was answered early: a client that still sends would not hear the answer."""
+    with suppress(BodyTruncated, UploadTimeout):
+        for _ in body:
+            pass
 
 
 def _ended(got: int, size: int, stall_seconds: float, waited: float) -> BodyTruncated | UploadTimeout:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
 from typing import Any
 
 import psutil
@@ -284,7 +286,7 @@ def test_a_binary_is_created_where_none_exists(fhir: Client) -> None:
     again = [
         fhir("POST", "Binary", json=BINARY, headers=given),
         fhir("POST", "Binary", json={**BINARY, "data": "c2Vjb25k"}, headers=given),
-        fhir("POST", "Binary", data=b"raw" * 500_000, headers=raw),
+        fhir("POST", "Binary", data=b"raw", headers=raw),
         fhir("POST", "Binary", data=b"{}", headers={**raw, "Content-Type": "application/json"}),
     ]
     id = first.json()["id"]
@@ -303,6 +305,22 @@ def test_a_binary_is_created_from_raw_bytes_where_none_exists(fhir: Client) -> N
 
     assert 201 == made.status_code
     assert b"raw" == fhir.get(f"Binary/{made.json()['id']}").content
+
+
+@pytest.mark.parametrize(("criteria", "status"), [("_tag=heard", 200), ("colour=red", 400)])
+def test_who_still_sends_hears_the_answer(fhir: Client, server: Server, criteria: str, status: int) -> None:
+    """What is decided before the bytes have come is answered after them, and the connection is kept."""
+    fhir.update({**BINARY, "id": "heard", "meta": {"tag": [{"code": "heard"}]}})
+    headers = {"If-None-Exist": criteria, "Content-Type": "text/plain"}
+    port, heard = int(server.url.rpartition(":")[2]), []
+
+    with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        for _ in range(3):
+            connection.request("POST", "/fhir/Binary", b"raw bytes" * 1_000_000, headers)
+            answer = connection.getresponse()
+            heard.append((answer.status, bool(answer.read())))
+
+    assert [(status, True)] * 3 == heard
 
 
 def test_a_binary_is_updated_where_one_matches(fhir: Client) -> None:
