@@ -14,6 +14,7 @@ from fhir_blob import app
 from fhir_blob.api import metrics
 from fhir_blob.api.logs import Log
 from fhir_blob.api.transfers import Connections
+from fhir_blob.api.turns import Turns
 from fhir_blob.settings import Settings
 
 # Bytes of a request's line and headers: beyond it is 431, without an OperationOutcome.
@@ -54,6 +55,7 @@ def _worker(settings: Settings) -> Flask:
     app.start_worker(services, log)
     made = app.application(services, log)
     connections = Connections(made.wsgi_app, settings.port, settings.stall_seconds)
-    made.wsgi_app = connections  # type: ignore[method-assign]
+    is_alone = settings.database_url.startswith("sqlite") and services.external is None
+    made.wsgi_app = Turns(connections) if is_alone else connections  # type: ignore[method-assign]
     connections.start()
     return made
