@@ -146,6 +146,13 @@ def test_files_are_private(lives: Lives) -> None:
     assert {".": 0o700, "identity.json": 0o600, "s3.json": 0o600} == modes
 
 
+def test_a_bucket_takes_one_volume(lives: Lives) -> None:
+    """Only so many volumes have room on a disk: a new bucket does not take those of other buckets."""
+    volumes = [path.name.partition("_")[0] for path in (lives.folder / "data").glob("ready_*.dat")]
+
+    assert ["ready"] == volumes
+
+
 def test_keys_are_its_own(lives: Lives, seaweedfs: S3) -> None:
     """Two installations have different keys, long enough not to be guessed."""
     assert lives.first.secret_key != seaweedfs.secret_key
