@@ -8,10 +8,11 @@ from functools import lru_cache
 from typing import Any
 
 from fhir_blob.errors import BadParameter, FhirError, Issue
-from fhir_blob.fhir import codec, constraints, outcome, profile_validation, profiles
+from fhir_blob.fhir import codec, outcome, profiles
+from fhir_blob.fhir.profiling import conformance, constraints
+from fhir_blob.fhir.profiling.value_sets import Find
 from fhir_blob.fhir.references import LocalReference
 from fhir_blob.fhir.validation import validate as problems
-from fhir_blob.fhir.value_sets import Find
 from fhir_blob.interactions import Answer, Context, binary, incoming, integrity, read
 from fhir_blob.interactions.delete import delete_in
 from fhir_blob.interactions.search import parsed
@@ -81,8 +82,8 @@ def _of_resource(context: Context, asked: Asked, resource: Any) -> Iterator[Issu
     for issue in constraints.check(resource, find):
         known.add((issue.code, issue.expression))
         yield issue
-    by_profile = profile_validation.check(resource, asked.profile, find) if asked.profile else []
-    for issue in dict.fromkeys([*by_profile, *profile_validation.check_own(resource, find)]):
+    by_profile = conformance.check(resource, asked.profile, find) if asked.profile else []
+    for issue in dict.fromkeys([*by_profile, *conformance.check_own(resource, find)]):
         if (issue.code, issue.expression) not in known:
             yield issue
     yield from _bytes(context, asked, resource)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from fhir_blob.fhir import codec, constraints, profile_validation
+from fhir_blob.fhir import codec
+from fhir_blob.fhir.profiling import conformance, constraints
 from fhir_blob.fhir.validation import validate
 from tests.validator.cases import CASES
 from tests.validator.conformance import RESOURCES
@@ -41,7 +42,7 @@ def wrong(name: str) -> list[str | None]:
     issues = [
         *validate(resource),
         *constraints.check(resource, find),
-        *profile_validation.check_own(resource, find),
+        *conformance.check_own(resource, find),
     ]
     return [each.expression for each in issues if each.severity == "error"]
 

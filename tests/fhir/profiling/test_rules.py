@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from fhir_blob.fhir import codec, constraints, profile_validation
+from fhir_blob.fhir import codec
+from fhir_blob.fhir.profiling import conformance, constraints
 from tests.validator.cases import CASES
 from tests.validator.conformance import RESOURCES
 from tests.validator.elements import BASE, binding, coded, element, extension, profile, slicing, url
@@ -30,7 +31,7 @@ def _by(resource: dict[str, Any], *further: dict[str, Any]) -> list[Any]:
     def find(type: str, url: str) -> Mapping[str, Any] | None:
         return known.get((type, url.partition("|")[0]))
 
-    return profile_validation.check_own({**resource, "meta": {"profile": [url(PROFILE)]}}, find)
+    return conformance.check_own({**resource, "meta": {"profile": [url(PROFILE)]}}, find)
 
 
 STRENGTHS = {
@@ -159,7 +160,7 @@ def test_bundled() -> None:
     given = bundle(resources=[*entries, patient(id="1", active=True)])
     del given["entry"][2]["fullUrl"]
 
-    found = profile_validation.check_own(given, lambda type, url: made if url == made["url"] else None)
+    found = conformance.check_own(given, lambda type, url: made if url == made["url"] else None)
 
     assert [("error", "Bundle.entry[2].resource.subject")] == [(each.severity, each.expression) for each in found]
 
@@ -182,7 +183,7 @@ def test_contexts() -> None:
 
 def test_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not done in time is told once, by profiles and by R4's own constraints."""
-    monkeypatch.setattr(profile_validation, "_SECONDS", -1.0)
+    monkeypatch.setattr(conformance, "_SECONDS", -1.0)
     monkeypatch.setattr(constraints, "_SECONDS", -1.0)
     resource = codec.parse(b'{"resourceType": "Patient", "name": [{}, {}]}')
 

@@ -11,11 +11,11 @@ from functools import lru_cache
 from typing import Any
 
 from fhir_blob.errors import Issue
-from fhir_blob.fhir import coherence, value_sets
 from fhir_blob.fhir.definitions import Element, constraints, definitions
 from fhir_blob.fhir.elements import Spot, descendants, fields, resources_in
-from fhir_blob.fhir.profile_rules import holds_true
-from fhir_blob.fhir.value_sets import Find
+from fhir_blob.fhir.profiling import coherence, value_sets
+from fhir_blob.fhir.profiling.rules import holds_true
+from fhir_blob.fhir.profiling.value_sets import Find
 
 _SECONDS = 3.0
 _CODED = frozenset({"CodeableConcept", "Coding", "Quantity"})

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fhir_blob.fhir import value_sets
 from fhir_blob.fhir.definitions import definitions
 from fhir_blob.fhir.elements import Spot
 from fhir_blob.fhir.paths import read_path
-from fhir_blob.fhir.profile_tree import CORE, value_of
-from fhir_blob.fhir.profile_values import Incomparable, departs, is_beyond, limits
-from fhir_blob.fhir.value_sets import Find
+from fhir_blob.fhir.profiling import value_sets
+from fhir_blob.fhir.profiling.tree import CORE, value_of
+from fhir_blob.fhir.profiling.value_sets import Find
+from fhir_blob.fhir.profiling.values import Incomparable, departs, is_beyond, limits
 
 _QUOTED = 160
 _LONGEST = 4000

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_blob.fhir.elements import Spot, children
-from fhir_blob.fhir.profile_tree import Node, extension_url, types, value_of
-from fhir_blob.fhir.profile_values import departs
-from fhir_blob.fhir.resolving import type_of
-from fhir_blob.fhir.value_sets import Find, codes, is_bound
+from fhir_blob.fhir.profiling.resolving import type_of
+from fhir_blob.fhir.profiling.tree import Node, extension_url, types, value_of
+from fhir_blob.fhir.profiling.value_sets import Find, codes, is_bound
+from fhir_blob.fhir.profiling.values import departs
 
 # The FHIRPath that a discriminator may use.
 _STEP = re.compile(r"\$this|extension\('(?P<url>[^']+)'\)|resolve\(\)|ofType\((?P<type>\w+)\)|(?P<name>[A-Za-z]\w*)")

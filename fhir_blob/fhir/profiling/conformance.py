@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fhir_blob.errors import Issue
-from fhir_blob.fhir import extension_rules, profile_rules, slicing
 from fhir_blob.fhir.definitions import definitions
 from fhir_blob.fhir.elements import Spot, children, descendants, resources_in, root
-from fhir_blob.fhir.profile_rules import Finding, is_instance, is_type, quoted, unchecked
-from fhir_blob.fhir.profile_tree import CORE, Node, tree, types
-from fhir_blob.fhir.resolving import Resolver, text_of, type_of
-from fhir_blob.fhir.value_sets import Find
+from fhir_blob.fhir.profiling import extensions, rules, slicing
+from fhir_blob.fhir.profiling.resolving import Resolver, text_of, type_of
+from fhir_blob.fhir.profiling.rules import Finding, is_instance, is_type, quoted, unchecked
+from fhir_blob.fhir.profiling.tree import CORE, Node, tree, types
+from fhir_blob.fhir.profiling.value_sets import Find
 
 _MOST = 200
 _DEEPEST = 12
@@ -116,7 +116,7 @@ class Walk:
         """One element by what is said of it, and of its children."""
         if self._is_late(spot):
             return
-        for finding in profile_rules.of_element(spot, node.definition, self.find, self.until):
+        for finding in rules.of_element(spot, node.definition, self.find, self.until):
             self.tell(spot, finding)
         self._type(spot, node.definition)
         for name, child in node.children.items():
@@ -138,9 +138,9 @@ class Walk:
             self.tell(spot, Finding("not-found", told, severity))
             return
         self.profile(spot, url, severity)
-        for finding in extension_rules.of_extension(spot, profile.lineage, profile.root, self.until):
+        for finding in extensions.of_extension(spot, profile.lineage, profile.root, self.until):
             self.tell(spot, finding)
-        for part, finding in extension_rules.of_parts(spot, children(spot, "extension"), profile.root):
+        for part, finding in extensions.of_parts(spot, children(spot, "extension"), profile.root):
             self.tell(part, finding)
 
     def _child(self, spot: Spot, name: str, node: Node) -> None:

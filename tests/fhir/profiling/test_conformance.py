@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from fhir_blob.fhir import profile_validation, profiles
+from fhir_blob.fhir import profiles
 from fhir_blob.fhir.attachments import GET_URL
+from fhir_blob.fhir.profiling import conformance
 
 URL = "http://example.org/StructureDefinition/profile"
 CORE = "http://hl7.org/fhir/StructureDefinition/"
@@ -51,7 +52,7 @@ def wrong(resource: dict[str, Any], *elements: dict[str, Any], **more: Any) -> l
         found = {**KNOWN, URL: profile}.get(url.partition("|")[0])
         return found if found is not None and found["resourceType"] == type else None
 
-    return [(each.severity, each.code, each.expression) for each in profile_validation.check(resource, URL, find)]
+    return [(each.severity, each.code, each.expression) for each in conformance.check(resource, URL, find)]
 
 
 def patient(**more: Any) -> dict[str, Any]:
@@ -265,13 +266,13 @@ def test_derived() -> None:
 
 def test_profiles_that_name_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """What goes in a circle, in nine ways at each turn, ends."""
-    monkeypatch.setattr(profile_validation, "_SECONDS", 0.1)
+    monkeypatch.setattr(conformance, "_SECONDS", 0.1)
     many = [{"code": "HumanName", "profile": [f"{URL}/{number}" for number in range(9)]}]
     given, began = {"path": "HumanName.given", "min": 1}, time.monotonic()
     circle = {"type": "HumanName", "differential": {"element": [{"path": "HumanName", "type": many}, given]}}
     profile = {**NAMED, "differential": {"element": [{"path": "Patient.name", "type": many}]}}
 
-    found = profile_validation.check(patient(name=[{}]), URL, lambda type, url: profile if url == URL else circle)
+    found = conformance.check(patient(name=[{}]), URL, lambda type, url: profile if url == URL else circle)
 
     assert [("information", "Patient")] == [(each.severity, each.expression) for each in found]
     assert time.monotonic() - began < 2
@@ -286,7 +287,7 @@ def test_of_another_type() -> None:
     )
     assert [("error", "structure", "Basic")] == [
         (each.severity, each.code, each.expression)
-        for each in profile_validation.check(resource, f"{CORE}Patient", lambda type, url: None)
+        for each in conformance.check(resource, f"{CORE}Patient", lambda type, url: None)
     ]
 
 
@@ -295,7 +296,7 @@ def test_own_profiles() -> None:
     inner = patient(meta={"profile": [NAMED["url"], "http://example.org/none"]})
     bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": inner}]}
 
-    found = profile_validation.check_own(bundle, lambda type, url: KNOWN.get(url))
+    found = conformance.check_own(bundle, lambda type, url: KNOWN.get(url))
 
     assert [
         ("error", "required", "Bundle.entry[0].resource.name"),
@@ -307,7 +308,7 @@ def test_own_extensions() -> None:
     """The extensions of this server are as profiles/ defines them."""
     photo = {"contentType": "image/png", "extension": [{"url": GET_URL, "valueString": "x"}, {"url": "http://x.y/z"}]}
 
-    found = profile_validation.check_own(patient(photo=[photo]), lambda type, url: KNOWN.get(url))
+    found = conformance.check_own(patient(photo=[photo]), lambda type, url: KNOWN.get(url))
 
     assert [
         ("error", "structure", "Patient.photo[0].extension[0].value"),

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from fhir_blob.errors import Issue
-from fhir_blob.fhir import value_sets
 from fhir_blob.fhir.elements import Spot, children
-from fhir_blob.fhir.value_sets import Find
+from fhir_blob.fhir.profiling import value_sets
+from fhir_blob.fhir.profiling.value_sets import Find
 
 _REST = re.compile(r"https?://.*/([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})\Z")
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from fhir_blob.fhir.profile_tree import values_of
+from fhir_blob.fhir.profiling.tree import values_of
 
 
 def departs(value: Any, wanted: Any, *, exactly: bool) -> str | None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from fhir_blob.fhir.definitions import definitions
 from fhir_blob.fhir.elements import Spot, fields
-from fhir_blob.fhir.profile_rules import Finding, evaluated, holds_true, quoted, unchecked
-from fhir_blob.fhir.profile_tree import CORE, Node, extension_url
+from fhir_blob.fhir.profiling.rules import Finding, evaluated, holds_true, quoted, unchecked
+from fhir_blob.fhir.profiling.tree import CORE, Node, extension_url
 
 _BASES = {
     **dict.fromkeys(("code", "id", "markdown"), "string"),
