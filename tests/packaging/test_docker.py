@@ -193,7 +193,9 @@ def test_processes(processes: Processes, elasticsearch_url: str) -> None:
     binary = client.create({"resourceType": "Binary", "contentType": "text/plain"})
     uploaded = requests.put(extension(binary["_data"], "presignedPutUrl"), data=b"composed", timeout=30)
     made = client.create(document(f"Binary/{binary['id']}"))
-    found = client.fhir("DocumentReference?identifier=urn:composed|1")
+    end = time.monotonic() + START_SECONDS
+    while (found := client.fhir("DocumentReference?identifier=urn:composed|1"))["total"] == 0:
+        assert time.monotonic() < end, processes.log("indexer")  # it has only just been started
     (there,) = requests.get(
         f"{elasticsearch_url}/_cat/count/fhir-blob-*documentreference*?format=json", timeout=30
     ).json()

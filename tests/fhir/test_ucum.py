@@ -8,7 +8,7 @@ import math
 import pytest
 
 from fhir_blob.fhir.definitions import units
-from fhir_blob.search.ucum import SYSTEM, canonical
+from fhir_blob.fhir.ucum import SYSTEM, canonical
 from tests.services import ucum_table
 
 
