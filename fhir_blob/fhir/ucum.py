@@ -1,6 +1,7 @@
 """Quantities in UCUM's units as amounts of its base units, so that 5.4 mg is found where 0.0054 g is stored.
 
-What is no UCUM, an annotation alone ({score}) and a scale that is no line (dB, [pH]) have no such form.
+What is no UCUM, an annotation alone ({score}) and a scale that is no line (dB, [pH]) have no such form; but the
+last two are codes of UCUM.
 Source: https://hl7.org/fhir/R4/search.html#quantity, https://ucum.org/ucum
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -58,6 +59,26 @@ def canonical(system: str, code: str, *amounts: float) -> tuple[str, tuple[float
         return None
 
 
+@lru_cache(1024)
+def is_unit(code: str) -> bool:
+    """Whether it is a code of UCUM, be it only an annotation: https://ucum.org/ucum#section-Grammar-of-Units-and-Terms"""
+    if not code or len(code) > _LONGEST:
+        return False
+    try:
+        _Term(code, _unit_of_any_scale).whole()
+    except ValueError:
+        return False
+    return True
+
+
+def _unit_of_any_scale(symbol: str) -> Scale:
+    special = units()["special"]
+    stems = (symbol[len(prefix) :] for prefix in units()["prefixes"] if symbol.startswith(prefix))
+    if symbol in special or any(special.get(stem) for stem in stems):
+        return _ONE
+    return _unit(symbol)
+
+
 def _converted(scale: Scale, amount: float) -> float:
     """Exact until it is rounded once: equal amounts in different units are equal numbers."""
     return float(Fraction(repr(amount)) * scale.factor + scale.offset) if math.isfinite(amount) else amount
@@ -78,8 +99,8 @@ def _scale(code: str) -> tuple[str, Scale] | None:
 class _Term:
     """Recursive descent: units, numbers and terms in brackets, one after another, with `.` or `/` between them."""
 
-    def __init__(self, code: str) -> None:
-        self._code, self._at = code, 0
+    def __init__(self, code: str, unit: Callable[[str], Scale] | None = None) -> None:
+        self._code, self._at, self._unit = code, 0, unit or _unit
 
     def whole(self) -> Scale:
         found = self._term()
@@ -111,7 +132,7 @@ class _Term:
         elif token["mark"]:
             raise ValueError(self._code)
         elif token["symbol"]:
-            found = _power(_unit(token["symbol"]), int(token["power"] or 1))
+            found = _power(self._unit(token["symbol"]), int(token["power"] or 1))
         else:
             found = _ONE if token["note"] else Scale(Fraction(int(token["number"])), {})
         if self._peek() == "{" and (note := _TOKEN.match(self._code, self._at)) is not None:

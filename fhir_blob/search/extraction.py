@@ -27,12 +27,12 @@ from fhir_blob.fhir.definitions import (
 )
 from fhir_blob.fhir.nodes import Pair
 from fhir_blob.fhir.paths import Path, compile_path
+from fhir_blob.fhir.ucum import canonical
 from fhir_blob.search.amounts import amount, spread
 from fhir_blob.search.dates import EARLIEST, LATEST, span
 from fhir_blob.search.near import point
 from fhir_blob.search.terms import LONGEST_TEXT, fold, key, target
 from fhir_blob.search.texts import text_rows
-from fhir_blob.fhir.ucum import canonical
 from fhir_blob.store import IndexEntries
 
 # R4 gives the components of this one in the wrong order.

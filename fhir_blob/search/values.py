@@ -12,11 +12,11 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from fhir_blob.fhir.definitions import definitions
+from fhir_blob.fhir.ucum import canonical
 from fhir_blob.search import Composite, Near, Range, Reference, String, Token, Uri, Value
 from fhir_blob.search.dates import span
 from fhir_blob.search.near import near
 from fhir_blob.search.terms import ID, fold, key, target
-from fhir_blob.fhir.ucum import canonical
 
 _ESCAPED = re.compile(r"\\([\\,|$])")
 _PREFIXED = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)", re.DOTALL)

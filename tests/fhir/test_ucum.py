@@ -8,7 +8,7 @@ import math
 import pytest
 
 from fhir_blob.fhir.definitions import units
-from fhir_blob.fhir.ucum import SYSTEM, canonical
+from fhir_blob.fhir.ucum import SYSTEM, canonical, is_unit
 from tests.services import ucum_table
 
 
@@ -79,3 +79,15 @@ def test_common_codes() -> None:
 
     assert {"dB", "[pH]", "Torr"} == left  # Torr is not in UCUM's own table
     assert 848 == len(codes)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        *dict.fromkeys(["mg", "{score}", "[pH]", "dB[SPL]", "10*9/L", "mm[Hg]", "Cel", "kg/m2", "%"], True).items(),
+        *dict.fromkeys(["", "mmHg", "foo", "m g", "k[pH]", "beats/min", "mg{", "m" * 61], False).items(),
+    ],
+)
+def test_codes(code: str, expected: bool) -> None:
+    """A scale that is no line and an annotation are codes of UCUM too, what its grammar does not make is none."""
+    assert expected is is_unit(code)

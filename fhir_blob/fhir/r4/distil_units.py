@@ -3,7 +3,8 @@
 - prefixes: {code: factor}; units: {code: [value, unit]}, what one of it is; a base unit is one of itself;
 - metric: the units that take a prefix; offsets: {code: what is added after the factor} of temperatures.
 A unit that is one of nothing ([iU], [HPF]) compares with no other, and is one of itself here; so is mol, as in SI.
-Units on other scales than a line are left out. Source: https://github.com/ucum-org/ucum
+- special: {code: whether it takes a prefix} of the units on other scales than a line.
+Source: https://github.com/ucum-org/ucum
 """
 
 from __future__ import annotations
@@ -45,6 +46,11 @@ def distil(essence: str) -> str:
         "prefixes": {each.attrib["Code"]: _value(each).attrib["value"] for each in _all(root, "prefix")},
         "metric": sorted({*bases, *metric & set(units)}),
         "offsets": {code: offset for code, (_, _, offset) in _TEMPERATURES.items()},
+        "special": {
+            each.attrib["Code"]: each.get("isMetric") == "yes"
+            for each in _all(root, "unit")
+            if each.get("isSpecial") == "yes" and each.attrib["Code"] not in _TEMPERATURES
+        },
         "units": {**{code: ["1", code] for code in bases}, **units},
     }
     rows = (f"{json.dumps(name)}:{json.dumps(value, separators=(',', ':'))}" for name, value in table.items())
