@@ -232,12 +232,42 @@ def _has_value(values: list[Any]) -> list[bool]:
     return [len(values) == 1 and values[0] is not None and not isinstance(values[0], dict)]
 
 
+def _matches(values: list[Any], pattern: str) -> list[bool]:
+    """By RE2, since a pattern of Python's may take for ever: it takes none with look-ahead."""
+    return [_pattern(pattern).search(_text(values)) is not None] if values and pattern else []
+
+
+def _replace_matches(values: list[Any], pattern: Any, by: Any) -> list[str]:
+    if not values or pattern == [] or by == []:
+        return []
+    return [_pattern(pattern).sub(_GROUP.sub(r"\\\1", by.replace("\\", "\\\\")), _text(values))]
+
+
+def _text(values: list[Any]) -> str:
+    if len(values) != 1 or not isinstance(values[0], str):
+        raise ValueError("a pattern is matched against one string")
+    return str(values[0])
+
+
+def _pattern(pattern: str) -> Any:
+    import re2
+
+    options = re2.Options()
+    options.dot_nl, options.log_errors = True, False
+    return re2.compile(pattern, options)
+
+
+_GROUP = re.compile(r"\$(\d)")
 # What FHIR adds to FHIRPath; and trace() would print what it sees.
 _VARIABLES = {"sct": "http://snomed.info/sct", "loinc": "http://loinc.org"}
 _OPTIONS = {
     "returnRawData": True,
     "traceFn": lambda label, values: None,
-    "userInvocationTable": {"hasValue": {"fn": _has_value, "arity": {0: []}}},
+    "userInvocationTable": {
+        "hasValue": {"fn": _has_value, "arity": {0: []}},
+        "matches": {"fn": _matches, "arity": {1: ["String"]}},
+        "replaceMatches": {"fn": _replace_matches, "arity": {2: ["String", "String"]}},
+    },
 }
 
 
@@ -254,13 +284,10 @@ def check_path(expression: str, type: str) -> None:
     opened = [each for each in _QUOTED.sub("", expression) if each in "()[]"]
     if opened.count("(") != opened.count(")") or opened.count("[") != opened.count("]"):
         raise ValueError(f"{expression[:100]!r} leaves a bracket open")
-    if _ENDLESS.search(expression):
-        raise ValueError(f"{expression[:100]!r} repeats what is repeated, which may take for ever")
     root = ({"resourceType": type, "id": "x"}, type)
     read_path(expression)(root, root)
 
 
-_ENDLESS = re.compile(r"[+*}]\)[+*{]")
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tarfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
@@ -209,10 +210,41 @@ def canonical(values: list[Any]) -> list[str]:
     [
         ("Patient.name.(", "leaves a bracket open"),
         ("Patient.name.frobnicate()", "is not understood"),
-        ("Patient.name.where(family.matches('^(a+)+$'))", "repeats what is repeated, which may take for ever"),
+        ("(1).matches('x')", "is not understood: a pattern is matched against one string"),
+        ("Patient.id.matches('(?!b)x')", "is not understood: .*invalid perl operator"),
     ],
 )
 def test_what_is_no_expression(expression: str, sentence: str) -> None:
     """An expression that somebody adds is tried before it is taken."""
     with pytest.raises(ValueError, match=sentence):
         check_path(expression, "Patient")
+
+
+@pytest.mark.parametrize("pattern", ["^(a+)+$", "^(a|aa)+$", "(.*a){25}$"])
+def test_no_pattern_takes_for_ever(pattern: str) -> None:
+    """A pattern that backtracking would try in more ways than can be counted is answered at once."""
+    focus = ({"resourceType": "Patient", "id": "a" * 5000 + "b"}, "Patient")
+    began = time.process_time()
+
+    found = compile_path(f"Patient.id.matches('{pattern}')")(focus, focus)
+
+    assert [(False, "boolean")] == found
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("id.matches('^a.c$')", [(True, "boolean")]),
+        ("id.matches('')", []),
+        ("language.matches('x')", []),
+        ("id.replaceMatches('(a).(c)', '$2\\\\$1')", [("c\\a", "string")]),
+        ("id.replaceMatches('x', 'y')", [("a\nc", "string")]),
+        ("language.replaceMatches('x', 'y')", []),
+    ],
+)
+def test_patterns(expression: str, expected: list[tuple[object, str]]) -> None:
+    """`.` is every character; $1 is what a group found: https://hl7.org/fhirpath/N1/#matchesregex-string-boolean"""
+    focus = ({"resourceType": "Patient", "id": "a\nc"}, "Patient")
+
+    assert expected == compile_path(f"Patient.{expression}")(focus, focus)
