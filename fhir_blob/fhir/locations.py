@@ -13,8 +13,8 @@ from typing import Any
 
 from fhir_blob.errors import Unprocessable
 from fhir_blob.fhir.elements import Spot, children, root
-from fhir_blob.fhir.nodes import ANY
-from fhir_blob.fhir.paths import Path, read_path, text_of
+from fhir_blob.fhir.nodes import ANY, Path
+from fhir_blob.fhir.paths import read_path, text_of
 
 _LONGEST = 1000
 _QUOTED = 100

@@ -13,6 +13,8 @@ from fhir_blob.fhir.primitives import CHECKS
 Pair = tuple[Any, str]
 # From the values so far, and the resource that they are in, to the next ones.
 Node = Callable[[list[Pair], Pair], list[Pair]]
+# From the focus and the resource that it is in to the values.
+Path = Callable[[Pair, Pair], list[Pair]]
 
 ANY = frozenset({"Resource", "DomainResource"})
 _TRUE: list[Pair] = [(True, "boolean")]

@@ -25,8 +25,8 @@ from fhir_blob.fhir.definitions import (
     SearchParameter,
     definitions,
 )
-from fhir_blob.fhir.nodes import Pair
-from fhir_blob.fhir.paths import Path, compile_path
+from fhir_blob.fhir.nodes import Pair, Path
+from fhir_blob.fhir.paths import compile_path
 from fhir_blob.fhir.ucum import canonical
 from fhir_blob.search.amounts import amount, spread
 from fhir_blob.search.dates import EARLIEST, LATEST, span
