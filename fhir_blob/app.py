@@ -7,6 +7,8 @@ import ipaddress
 import time
 import uuid
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryFile
 from threading import Event, Thread
 
 from flask import Flask
@@ -53,6 +55,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 def prepare(settings: Settings) -> None:
     """What is done once, before any worker: the schema, and the conformance resources in the store."""
+    open_folder(settings.data)
     migrate(settings.database_url)
     services = wire(settings)
     conformance.keep(services)
@@ -132,9 +135,22 @@ def check(settings: Settings) -> None:
     if settings.rate_limit < 0:
         raise SettingsError(f"FHIR_BLOB_RATE_LIMIT cannot be {settings.rate_limit}: it takes 1 or more, or 0 for none.")
     Proxies(settings.trusted_proxies)
+    Credentials(settings)
     for seconds in (settings.put_url_seconds, settings.get_url_seconds):
         _check_lifetime(seconds, settings.url_window_seconds)
-    settings.data.mkdir(parents=True, exist_ok=True)
+    open_folder(settings.data)
+
+
+def open_folder(data: Path) -> None:
+    """Make the data folder where it is missing; SettingsError where nothing can be written there."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=data):
+            pass
+    except OSError as error:
+        raise SettingsError(
+            f"FHIR_BLOB_DATA is {str(data)!r}, where nothing can be written: {error.strerror}."
+        ) from error
 
 
 def _check_lifetime(seconds: int, window: int) -> None:
@@ -190,7 +206,7 @@ def _jobs(services: Services, log: Log, stop: Event) -> None:
         try:
             jobs.run_due(services, reindexing(services))
         except FhirError as error:
-            log.warning("a job waits", error=str(error))
+            log.warning("a job waits", error=error.with_cause())
 
 
 def _erasures(services: Services, log: Log, stop: Event) -> None:
@@ -198,7 +214,7 @@ def _erasures(services: Services, log: Log, stop: Event) -> None:
         try:
             erase.run_due(services, log.warning)
         except FhirError as error:
-            log.warning("erasures wait", error=str(error))
+            log.warning("erasures wait", error=error.with_cause())
 
 
 def reindexing(services: Services) -> Reindexing:
@@ -228,4 +244,4 @@ def _work(services: Services, log: Log, stop: Event) -> None:
             well = time.monotonic()
         except FhirError as error:
             if time.monotonic() - well > _PATIENCE_SECONDS:
-                log.warning("outbox waits", error=str(error))
+                log.warning("outbox waits", error=error.with_cause())

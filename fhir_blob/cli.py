@@ -1,38 +1,46 @@
-"""The command line: serve, init, index-worker, reindex, verify-index, sweep, hash."""
+"""The command line: serve, settings, init, index-worker, reindex, verify-index, sweep, hash."""
 
 from __future__ import annotations
 
 import argparse
 import getpass
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+from fhir_blob import __version__
 from fhir_blob.blobs import BlobStore
 from fhir_blob.errors import FhirError, Unavailable
 from fhir_blob.settings import Settings, SettingsError, load, variable
 
 _S3_TRIES = 15
+_USERINFO = re.compile(r"(://)[^/@\s]*@")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command; a setting that cannot be used ends it with one sentence and status 2."""
+    """Run one command; what cannot be done ends it with one sentence and status 2."""
     parsed = _parser().parse_args(arguments)
     try:
         parsed.run(parsed)
     except (SettingsError, FhirError) as error:
-        sys.exit(f"fhir-blob: {error}")
+        print(f"fhir-blob: {error.with_cause() if isinstance(error, FhirError) else error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="fhir-blob", description="A FHIR R4 server for the resources that carry bytes."
+        prog="fhir-blob",
+        description="A FHIR R4 server for the resources that carry bytes.",
+        epilog="Every setting is an environment variable: `fhir-blob settings` shows them all.",
     )
+    parser.add_argument("--version", action="version", version=f"fhir-blob {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _command(commands, "serve", _serve, "start the server; every setting is an environment variable")
+    _command(commands, "serve", _serve, "start the server")
+    _command(commands, "settings", _settings, "show every setting, as it is now and what it means; no secrets")
     _command(commands, "init", _init, "make the database schema and the bucket, then end")
     _command(commands, "index-worker", _index_worker, "fill Elasticsearch with what was written, until stopped")
     reindex = _command(commands, "reindex", _reindex, "make the search index anew while the server goes on")
@@ -68,7 +76,16 @@ def _init(parsed: argparse.Namespace) -> None:
     app.prepare(settings)
     if not settings.embedded_s3:
         app.wire(settings).accounts.default.ensure_bucket(settings.cors_origins.split())
-    print(f"The database schema{'' if settings.embedded_s3 else ' and the bucket'} are there.")
+    print("The database schema is there." if settings.embedded_s3 else "The database schema and the bucket are there.")
+
+
+def _settings(parsed: argparse.Namespace) -> None:
+    settings = load()
+    for each in fields(Settings):
+        value = getattr(settings, each.name)
+        text = str(value).lower() if isinstance(value, bool) else _USERINFO.sub(r"\1…@", str(value))
+        shown = "…" if each.metadata["secret"] and value else text
+        print(f"{variable(each.name)}={shown}\n    {each.metadata['help']}")
 
 
 def _sweep(parsed: argparse.Namespace) -> None:
@@ -113,7 +130,7 @@ def _reindex(parsed: argparse.Namespace) -> None:
     bar = Bar(types)
     done = reindexing.run(types, bar.show)
     bar.end()
-    print(f"{done} resources of {len(types)} types stand in the index anew.")
+    print(f"{done} resources of {len(types)} type{'s' * (len(types) > 1)} stand in the index anew.")
 
 
 def _verify_index(parsed: argparse.Namespace) -> None:
@@ -127,7 +144,7 @@ def _verify_index(parsed: argparse.Namespace) -> None:
         print(f"{each.name} {each.what}.")
     if parsed.repair:
         repair(reindexing, found, now=app.clock())
-    print(f"{len(found)} differences{', mended' if parsed.repair and found else ''}.")
+    print(f"{len(found)} difference{'s' * (len(found) != 1)}{', mended' if parsed.repair and found else ''}.")
     sys.exit(1 if found else 0)
 
 

@@ -50,6 +50,12 @@ class FhirError(Exception):
         self.issues = issues or (Issue("error", self.code, diagnostics, expression),)
         self.headers = headers
 
+    def with_cause(self) -> str:
+        """For the operator alone: what the driver said of a part out of reach may name a host, or a user."""
+        cause = getattr(self.__cause__, "orig", None) or self.__cause__
+        reason = str(cause).strip().partition("\n")[0][:300] if isinstance(self, Unavailable) and cause else ""
+        return f"{str(self).removesuffix('.')}: {reason}" if reason else str(self)
+
 
 class BadRequest(FhirError):
     status, code = 400, "invalid"

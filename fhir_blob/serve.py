@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from functools import partial
 
 from flask import Flask
@@ -12,10 +13,11 @@ from granian.server import Server
 
 from fhir_blob import app
 from fhir_blob.api import metrics
+from fhir_blob.api.lingering import Lingering
 from fhir_blob.api.logs import Log
 from fhir_blob.api.transfers import Connections
 from fhir_blob.api.turns import Turns
-from fhir_blob.settings import Settings
+from fhir_blob.settings import Settings, SettingsError
 
 # Bytes of a request's line and headers: beyond it is 431, without an OperationOutcome.
 _LARGEST_HEAD = 65_536
@@ -24,6 +26,7 @@ _LARGEST_HEAD = 65_536
 def serve(settings: Settings) -> None:
     """Run until SIGINT or SIGTERM; requests under way have `stop_seconds` to finish."""
     app.check(settings)
+    _check_address(settings.host, settings.port)
     settings = app.with_s3(settings)
     app.prepare(settings)
     metrics.collect_in(settings.data.resolve() / "metrics")
@@ -49,6 +52,18 @@ def serve(settings: Settings) -> None:
     server.serve(target_loader=partial(_worker, settings), wrap_loader=False)
 
 
+def _check_address(host: str, port: int) -> None:
+    """The workers share their port (SO_REUSEPORT), and so would another server that is there already."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]
+        raise SettingsError(
+            f"FHIR_BLOB_HOST {host!r} and FHIR_BLOB_PORT {port} cannot be listened on: {reason}."
+        ) from error
+
+
 def _worker(settings: Settings) -> Flask:
     """What each worker process runs: its own connections, threads and caches."""
     services, log = app.wire(settings), Log(settings.log_level)
@@ -56,6 +71,8 @@ def _worker(settings: Settings) -> Flask:
     made = app.application(services, log)
     connections = Connections(made.wsgi_app, settings.port, settings.stall_seconds)
     is_alone = settings.database_url.startswith("sqlite") and services.external is None
-    made.wsgi_app = Turns(connections) if is_alone else connections  # type: ignore[method-assign]
+    lingering = Lingering(Turns(connections) if is_alone else connections, settings.port)
+    made.wsgi_app = lingering  # type: ignore[method-assign]
     connections.start()
+    lingering.start()
     return made

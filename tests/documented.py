@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import Field, fields
 from pathlib import Path
@@ -54,7 +55,13 @@ def _property(each: Field[Any]) -> dict[str, Any]:
     default = str(each.default) if isinstance(each.default, Path) else each.default
     described = {"description": each.metadata["help"], "type": KINDS[type(each.default)], "default": default}
     described |= {"enum": list(each.metadata["choices"])} if each.metadata["choices"] else {}
-    return described | ({"writeOnly": True} if each.metadata["secret"] else {})
+    described |= {"writeOnly": True} if each.metadata["secret"] else {}
+    return described | (_limits(each) if described["type"] in ("integer", "number") else {})
+
+
+def _limits(each: Field[Any]) -> dict[str, float]:
+    most = each.metadata["most"]
+    return {"minimum": each.metadata["least"]} | ({"maximum": most} if most < math.inf else {})
 
 
 if __name__ == "__main__":

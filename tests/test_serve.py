@@ -69,4 +69,4 @@ def test_refuses_the_world(tmp_path: Path) -> None:
         check=False,
     )
 
-    assert (1, True) == (done.returncode, "Set FHIR_BLOB_AUTH=required" in done.stderr)
+    assert (2, True) == (done.returncode, "Set FHIR_BLOB_AUTH=required" in done.stderr)

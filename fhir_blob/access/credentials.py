@@ -100,11 +100,12 @@ def _verify(hashed: str, secret: str) -> bool:
 
 
 def read_hashes(setting: str, text: str) -> Mapping[str, str]:
-    """'name=hash name=hash'; SettingsError for one that is not an argon2 hash, without quoting it."""
-    pairs = dict(each.partition("=")[::2] for each in text.split())
-    for name, hashed in pairs.items():
-        if not hashed.startswith("$argon2"):
+    """'name=hash name=hash'; SettingsError for what is none, without quoting it: it may be a password."""
+    pairs = [each.partition("=")[::2] for each in text.split()]
+    for number, (name, hashed) in enumerate(pairs, 1):
+        if not name or not hashed.startswith("$argon2"):
             raise SettingsError(
-                f"FHIR_BLOB_{setting.upper()} holds no argon2 hash for {name!r}: make one with `fhir-blob hash`."
+                f"FHIR_BLOB_{setting.upper()} takes name=hash, with blanks between them, and number {number} is none:"
+                " make a hash with `fhir-blob hash`, and put single quotes around it in a shell, as it has $ in it."
             )
-    return pairs
+    return dict(pairs)

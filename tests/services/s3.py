@@ -79,8 +79,8 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
 
 @pytest.fixture(scope="session")
 def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    """MinIO, from $FHIR_BLOB_MINIO or from where `make services` puts it."""
-    given = os.environ.get("FHIR_BLOB_MINIO")
+    """MinIO, from $MINIO or from where `make services` puts it."""
+    given = os.environ.get("MINIO")
     program = Path(given) if given else services.minio()
     folder, address = tmp_path_factory.mktemp("minio"), f"127.0.0.1:{free_port()}"
     server = S3("minio", f"http://{address}", "tests-access", "tests-secret")
