@@ -26,19 +26,20 @@ _LARGEST_HEAD = 65_536
 def serve(settings: Settings) -> None:
     """Run until SIGINT or SIGTERM; requests under way have `stop_seconds` to finish."""
     app.check(settings)
-    _check_address(settings.host, settings.port)
+    address = _free_address(settings.host, settings.port)
     settings = app.with_s3(settings)
     app.prepare(settings)
     metrics.collect_in(settings.data.resolve() / "metrics")
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     print(
-        f"FHIR base    {settings.public_url or f'http://{settings.host}:{settings.port}'}/fhir\n"
+        f"FHIR base    {settings.public_url.rstrip('/') or f'http://{host}:{settings.port}'}/fhir\n"
         f"S3 endpoint  {settings.s3_public_endpoint or settings.s3_endpoint or 'AWS'}\n"
         f"Data         {settings.data.resolve()}",
         flush=True,
     )
     server = Server(
         "fhir_blob",
-        address=settings.host,
+        address=address,
         port=settings.port,
         interface=Interfaces.WSGI,
         workers=settings.workers,
@@ -52,11 +53,13 @@ def serve(settings: Settings) -> None:
     server.serve(target_loader=partial(_worker, settings), wrap_loader=False)
 
 
-def _check_address(host: str, port: int) -> None:
-    """The workers share their port (SO_REUSEPORT), and so would another server that is there already."""
+def _free_address(host: str, port: int) -> str:
+    """The IP address of the host. The workers share their port (SO_REUSEPORT): nobody else may listen there."""
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        socket.create_server((host, port), family=family).close()
+        found = sorted(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))  # IPv4 first
+        family, address = found[0][0], str(found[0][4][0])
+        socket.create_server((address, port), family=family).close()
+        return address
     except OSError as error:
         reason = str(error.strerror).partition(" (")[0]
         raise SettingsError(

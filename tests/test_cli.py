@@ -6,14 +6,17 @@ import os
 import socket
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from fhir_blob import cli
 from fhir_blob.settings import SettingsError, load
-from tests.services.server import ROOT, free_port
+from tests.services.server import ROOT, StartServer, free_port
 
 HASH = "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHQ$aGFzaA"
 
@@ -123,6 +126,27 @@ def test_port_taken(tmp_path: Path) -> None:
     told = f"fhir-blob: FHIR_BLOB_HOST '127.0.0.1' and FHIR_BLOB_PORT {port} cannot be listened on: "
     assert (2, f"{told}Address already in use.\n") == (done.returncode, done.stderr)
     assert not (tmp_path / "data" / "s3").exists()
+
+
+@pytest.mark.parametrize("host", ["localhost", "::1"])
+def test_host(host: str, start_server: StartServer) -> None:
+    """A name and an address of IPv6 are listened on too, and told as a URL."""
+    server = start_server(host=host, wait=False)
+    url = server.url.replace("127.0.0.1", f"[{host}]" if ":" in host else host)
+
+    is_up = up(url)
+
+    assert (True, True) == (is_up, f"FHIR base    {url}/fhir\n" in server.log)
+
+
+def up(url: str, seconds: float = 40) -> bool:
+    """Whether a server answers there in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with suppress(requests.ConnectionError):
+            return requests.get(f"{url}/health", timeout=10).ok
+        time.sleep(0.1)
+    return False
 
 
 def test_settings(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
