@@ -7,38 +7,48 @@ Source: https://hl7.org/fhir/R4/fhirpath.html, https://hl7.org/fhirpath/N1/
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from fhir_blob.fhir.nodes import Pair, Path
 from fhir_blob.fhir.primitives import CHECKS
 
+# From the values that it is called on, and its arguments, to the values; `arity` as fhirpathpy has it.
+Functions = Mapping[str, Mapping[str, Any]]
 
-def interpreted(expression: str) -> Path:
-    """A closure as compile_path() has it; ValueError, when it is called, for what is not understood."""
 
-    @cache
-    def parsed() -> Any:
+def interpreted(expression: str, functions: Functions | None = None) -> Path:
+    """A closure as compile_path() has it; ValueError, when it is called, for what is not understood.
+
+    `functions` are known beside those of FHIRPath.
+    """
+
+    def run(focus: Pair, resource: Pair) -> list[Pair]:
         import fhirpathpy
-        from fhirpathpy.engine.nodes import TypeInfo
+        from fhirpathpy.engine.nodes import ResourceNode, TypeInfo
         from fhirpathpy.models import models
 
         # Else ofType() finds less until the first `is` of the process.
         TypeInfo.model = models["r4"]  # type: ignore[assignment]
-        return fhirpathpy.compile(expression, models["r4"], _OPTIONS)
-
-    def run(focus: Pair, resource: Pair) -> list[Pair]:
-        from fhirpathpy.engine.nodes import ResourceNode
-
+        options = {**_OPTIONS, "userInvocationTable": {**_FUNCTIONS, **(functions or {})}}
         try:
             root = focus[0] if focus[0] is resource[0] else ResourceNode.create_node(*focus)  # type: ignore[no-untyped-call]
-            found = parsed()(root, {**_VARIABLES, "resource": resource[0]})
+            variables = {**_VARIABLES, "resource": resource[0]}
+            found = fhirpathpy.apply_parsed_path(root, _parsed(expression), variables, models["r4"], options)  # type: ignore[no-untyped-call]
         except Exception as error:  # it raises no other for what cannot be done with a value
             raise ValueError(f"{expression[:100]!r} is not understood: {error}") from error
         return [pair for pair in map(_typed, found) if _is_value(*pair)]
 
     return run
+
+
+@lru_cache(512)  # it takes milliseconds, and the invariants of a profile come again
+def _parsed(expression: str) -> Any:
+    from fhirpathpy.parser import parse
+
+    return parse(expression)  # type: ignore[no-untyped-call]
 
 
 def _has_value(values: list[Any]) -> list[bool]:
@@ -73,14 +83,11 @@ def _pattern(pattern: str) -> Any:
 _GROUP = re.compile(r"\$(\d)")
 # What FHIR adds to FHIRPath; and trace() would print what it sees.
 _VARIABLES = {"sct": "http://snomed.info/sct", "loinc": "http://loinc.org"}
-_OPTIONS = {
-    "returnRawData": True,
-    "traceFn": lambda label, values: None,
-    "userInvocationTable": {
-        "hasValue": {"fn": _has_value, "arity": {0: []}},
-        "matches": {"fn": _matches, "arity": {1: ["String"]}},
-        "replaceMatches": {"fn": _replace_matches, "arity": {2: ["String", "String"]}},
-    },
+_OPTIONS = {"returnRawData": True, "traceFn": lambda label, values: None}
+_FUNCTIONS: Functions = {
+    "hasValue": {"fn": _has_value, "arity": {0: []}},
+    "matches": {"fn": _matches, "arity": {1: ["String"]}},
+    "replaceMatches": {"fn": _replace_matches, "arity": {2: ["String", "String"]}},
 }
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from fhir_blob.access import Request, authorise
 from fhir_blob.errors import BadParameter, FhirError, Issue
 from fhir_blob.fhir import codec, outcome, profiles
-from fhir_blob.fhir.profiling import conformance, constraints
-from fhir_blob.fhir.profiling.value_sets import Find
+from fhir_blob.fhir.definitions import definitions
+from fhir_blob.fhir.profiling import conformance, constraints, published
+from fhir_blob.fhir.profiling.resolving import Read
+from fhir_blob.fhir.profiling.value_sets import Find, Terms
 from fhir_blob.fhir.references import LocalReference
 from fhir_blob.fhir.validation import validate as problems
 from fhir_blob.interactions import Answer, Context, binary, incoming, integrity, read
@@ -77,13 +81,13 @@ def _of_resource(context: Context, asked: Asked, resource: Any) -> Iterator[Issu
         if asked.profile or _names_profiles(resource):
             yield Issue("information", "not-supported", "Profiles were not checked: it is not valid as its type.")
         return
-    find = finder(context)
+    find, read = Terms(finder(context)), reader(context)
     known = {(each.code, each.expression) for each in found}
     for issue in constraints.check(resource, find):
         known.add((issue.code, issue.expression))
         yield issue
-    by_profile = conformance.check(resource, asked.profile, find) if asked.profile else []
-    for issue in dict.fromkeys([*by_profile, *conformance.check_own(resource, find)]):
+    by_profile = conformance.check(resource, asked.profile, find, read) if asked.profile else []
+    for issue in dict.fromkeys([*by_profile, *conformance.check_own(resource, find, read)]):
         if (issue.code, issue.expression) not in known:
             yield issue
     yield from _bytes(context, asked, resource)
@@ -184,7 +188,7 @@ class _Referring:
 
 
 def finder(context: Context) -> Find:
-    """Conformance resources by canonical URL, from the store and the server's own; of several the given version."""
+    """Conformance resources by canonical URL, from the store, the server's own or R4's, of the given version."""
 
     @lru_cache(None)
     def find(type: str, url: str) -> Mapping[str, Any] | None:
@@ -195,6 +199,31 @@ def finder(context: Context) -> Find:
         stored = [codec.parse(each.body) for each in sorted(matches, key=lambda each: -each.last_updated)]
         own = [each for each in profiles.resources() if each["resourceType"] == type and each["url"] == bare]
         given = (each for each in (*stored, *own) if not version or each.get("version") == version)
-        return next(given, None)
+        return next(given, None) or published.find(type, url)
 
     return find
+
+
+def reader(context: Context) -> Read:
+    """What a reference leads to in the store, where the client may read it."""
+    base = context.base.rstrip("/") + "/"
+
+    def find(text: str) -> dict[str, Any] | None:
+        match = _LOCAL.match(text.removeprefix(base))
+        if match is None or match[1] not in definitions().types or match[1] == "Binary":
+            return None
+        try:
+            authorise(context.principal, Request("read", match[1], match[2]))
+        except FhirError:
+            return None
+        with context.services.store.read(context.tenant) as reader:
+            version = reader.current(match[1], match[2])
+        if version is None or version.deleted:
+            return None
+        found: dict[str, Any] = codec.parse(version.body)
+        return found
+
+    return find
+
+
+_LOCAL = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})\Z")

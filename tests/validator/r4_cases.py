@@ -66,5 +66,5 @@ CONSTRAINTS: dict[str, Case] = {
     "unknown-code": (observation(code=coded("mauve")), "Observation.code.coding[0]"),
     "unknown-profile": (patient("nobody-knows", active=True), ""),
     "status": (allergy("active"), ""),
-    "status-other": (allergy("nearly-active"), "AllergyIntolerance.clinicalStatus"),
+    "status-other": ({**allergy("active"), "clinicalStatus": coded("red")}, "AllergyIntolerance.clinicalStatus"),
 }

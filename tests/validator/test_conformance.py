@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fhir_blob.fhir import codec
-from fhir_blob.fhir.profiling import conformance, constraints
+from fhir_blob.fhir.profiling import conformance, constraints, published
 from fhir_blob.fhir.validation import validate
 from tests.validator.cases import CASES
 from tests.validator.conformance import RESOURCES
@@ -33,7 +33,7 @@ _LAST = re.compile(r"\.[^.]+\Z")
 
 
 def find(type: str, url: str) -> Mapping[str, Any] | None:
-    return KNOWN.get((type, url.partition("|")[0]))
+    return KNOWN.get((type, url.partition("|")[0])) or published.find(type, url)
 
 
 def wrong(name: str) -> list[str | None]:

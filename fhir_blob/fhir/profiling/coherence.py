@@ -11,9 +11,9 @@ from typing import Any
 
 from fhir_blob.errors import Issue
 from fhir_blob.fhir.elements import Spot, children
-from fhir_blob.fhir.profiling import value_sets
-from fhir_blob.fhir.profiling.value_sets import Find
+from fhir_blob.fhir.profiling.value_sets import Terms
 
+_CODED = frozenset({"Coding", "Quantity", "Age", "Count", "Distance", "Duration"})
 _REST = re.compile(r"https?://.*/([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})\Z")
 
 
@@ -26,9 +26,9 @@ def of_resource(spot: Spot) -> Iterator[Issue]:
             yield from _entry(entry)
 
 
-def of_element(spot: Spot, find: Find) -> Iterator[Issue]:
-    if spot.type == "Coding":
-        yield from _coding(spot, find)
+def of_element(spot: Spot, terms: Terms) -> Iterator[Issue]:
+    if spot.type in _CODED:
+        yield from _coding(spot, terms)
     elif spot.type == "Extension" and spot.parent is not None and spot.parent.type != "Extension":
         url = spot.value.get("url") if isinstance(spot.value, dict) else None
         if isinstance(url, str) and ":" not in url:
@@ -79,13 +79,13 @@ def _entry(entry: Spot) -> Iterator[Issue]:
             yield _issue(entry, "value", told)
 
 
-def _coding(spot: Spot, find: Find) -> Iterator[Issue]:
-    """A code is one of its system, where all of those are known."""
-    system, code = (spot.value.get(name) for name in ("system", "code"))
-    if isinstance(system, str) and isinstance(code, str):
-        found = value_sets.of_system(system, find)
-        if found is not None and (system, code) not in found:
-            yield _issue(spot, "code-invalid", f"{system[:120]!r} has no code {code[:60]!r}.")
+def _coding(spot: Spot, terms: Terms) -> Iterator[Issue]:
+    """A code is one of its system, where all of those are known, or a rule makes them."""
+    system, code = (spot.value.get(name) for name in ("system", "code")) if isinstance(spot.value, dict) else ("", "")
+    if isinstance(system, str) and isinstance(code, str) and terms.contains(system, code) is False:
+        version = terms.system(system).version
+        of_version = f" in the version {version[:40]!r} that is known here" if version else ""
+        yield _issue(spot, "code-invalid", f"{system[:120]!r} has no code {code[:60]!r}{of_version}.")
 
 
 def _issue(spot: Spot, code: str, sentence: str) -> Issue:

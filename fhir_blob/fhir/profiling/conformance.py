@@ -15,10 +15,11 @@ from fhir_blob.errors import Issue
 from fhir_blob.fhir.definitions import definitions
 from fhir_blob.fhir.elements import Spot, children, descendants, resources_in, root
 from fhir_blob.fhir.profiling import extensions, rules, slicing
-from fhir_blob.fhir.profiling.resolving import Resolver, text_of, type_of
+from fhir_blob.fhir.profiling.evaluation import Means
+from fhir_blob.fhir.profiling.resolving import Read, Resolver, text_of, type_of
 from fhir_blob.fhir.profiling.rules import Finding, is_instance, is_type, quoted, unchecked
 from fhir_blob.fhir.profiling.tree import CORE, Node, tree, types
-from fhir_blob.fhir.profiling.value_sets import Find
+from fhir_blob.fhir.profiling.value_sets import Find, Terms
 
 _MOST = 200
 _DEEPEST = 12
@@ -26,16 +27,19 @@ _SECONDS = 3.0
 _SIMPLE_QUANTITIES = (f"{CORE}SimpleQuantity", f"{CORE}MoneyQuantity")
 
 
-def check(resource: dict[str, Any], url: str, find: Find) -> list[Issue]:
-    """What is wrong with a resource, valid as its type, by the profile of that canonical URL."""
-    walk = Walk(find)
+def check(resource: dict[str, Any], url: str, find: Find, read: Read = lambda text: None) -> list[Issue]:
+    """What is wrong with a resource, valid as its type, by the profile of that canonical URL.
+
+    `read` gives what a reference leads to outside of the document.
+    """
+    walk = Walk(Terms.of(find), Resolver(read))
     walk.profile(root(resource), url, "error")
     return list(dict.fromkeys(walk.issues))
 
 
-def check_own(resource: dict[str, Any], find: Find) -> list[Issue]:
+def check_own(resource: dict[str, Any], find: Find, read: Read = lambda text: None) -> list[Issue]:
     """The same by the profiles that it and the resources in it say of themselves, and of its extensions."""
-    walk = Walk(find)
+    walk = Walk(Terms.of(find), Resolver(read))
     for spot in resources_in(resource):
         for url in (spot.value.get("meta") or {}).get("profile", ()):
             if isinstance(url, str):
@@ -57,11 +61,11 @@ class Profile:
 class Walk:
     """One check, and the time that it may take."""
 
-    find: Find
+    find: Terms
+    resolve: Resolver
     issues: list[Issue] = field(default_factory=list)
     until: float = field(default_factory=lambda: time.monotonic() + _SECONDS)
     depth: int = 0
-    resolve: Resolver = field(default_factory=Resolver)
     _read: dict[str, Profile] = field(default_factory=dict)
 
     def tell(self, at: Spot | str, finding: Finding) -> None:
@@ -116,7 +120,7 @@ class Walk:
         """One element by what is said of it, and of its children."""
         if self._is_late(spot):
             return
-        for finding in rules.of_element(spot, node.definition, self.find, self.until):
+        for finding in rules.of_element(spot, node.definition, self._means):
             self.tell(spot, finding)
         self._type(spot, node.definition)
         for name, child in node.children.items():
@@ -138,7 +142,7 @@ class Walk:
             self.tell(spot, Finding("not-found", told, severity))
             return
         self.profile(spot, url, severity)
-        for finding in extensions.of_extension(spot, profile.lineage, profile.root, self.until):
+        for finding in extensions.of_extension(spot, profile.lineage, profile.root, self._means):
             self.tell(spot, finding)
         for part, finding in extensions.of_parts(spot, children(spot, "extension"), profile.root):
             self.tell(part, finding)
@@ -155,7 +159,7 @@ class Walk:
         """Slices of an element, or of a slice of it."""
         if not node.slices:
             return
-        means, names = slicing.Means(self.find, self._fits_profile, self.resolve), list[str]()
+        means, names = self._means, list[str]()
         for each in found:
             if self._is_late(each):
                 return
@@ -197,8 +201,16 @@ class Walk:
             self.tell(spot, told)
         return True
 
+    @property
+    def _means(self) -> Means:
+        return Means(self.find, self.resolve, self.until, self._conforms)
+
+    def _conforms(self, spot: Spot, url: str) -> bool | None:
+        """None where the profile is not known."""
+        return self._fits_profile(spot, url) if is_type(url) or self._is_known(url) else None
+
     def _fits_profile(self, spot: Spot, url: str) -> bool:
-        inner = Walk(self.find, [], self.until, self.depth, self.resolve, self._read)
+        inner = Walk(self.find, self.resolve, [], self.until, self.depth, self._read)
         inner.profile(spot, url, "error")
         if any(each.severity == "error" for each in inner.issues):
             return False
@@ -242,7 +254,7 @@ class Walk:
 
     def _target(self, spot: Spot, urls: Sequence[str]) -> None:
         """By its type, where that is told, and by the profiles of what is in the same document."""
-        target = self.resolve(spot)
+        target = self.resolve.anywhere(spot)
         type = target.type if target is not None else type_of(spot)
         allowed = {url: self._type_of(url) for url in urls}
         fitting = [url for url, of in allowed.items() if of in (type, "", "Resource")]

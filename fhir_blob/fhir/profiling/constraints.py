@@ -13,17 +13,20 @@ from typing import Any
 from fhir_blob.errors import Issue
 from fhir_blob.fhir.definitions import Element, constraints, definitions
 from fhir_blob.fhir.elements import Spot, descendants, fields, resources_in
-from fhir_blob.fhir.profiling import coherence, value_sets
-from fhir_blob.fhir.profiling.rules import holds_true
-from fhir_blob.fhir.profiling.value_sets import Find
+from fhir_blob.fhir.profiling import coherence
+from fhir_blob.fhir.profiling.evaluation import Means, holds_true
+from fhir_blob.fhir.profiling.resolving import Resolver
+from fhir_blob.fhir.profiling.rules import coded
+from fhir_blob.fhir.profiling.value_sets import Find, Terms
 
 _SECONDS = 3.0
-_CODED = frozenset({"CodeableConcept", "Coding", "Quantity"})
+_CODED = frozenset({"CodeableConcept", "Coding", "Quantity", "Age", "Count", "Distance", "Duration"})
 
 
 def check(resource: dict[str, Any], find: Find) -> Iterator[Issue]:
     """What a resource that is valid as fhir/validation.py sees it breaks beyond that."""
-    until = time.monotonic() + _SECONDS
+    until, terms = time.monotonic() + _SECONDS, Terms.of(find)
+    means = Means(terms, Resolver(), until, lambda spot, url: None)
     for each in resources_in(resource):
         yield from coherence.of_resource(each)
         for spot in (each, *descendants(each)):
@@ -31,17 +34,17 @@ def check(resource: dict[str, Any], find: Find) -> Iterator[Issue]:
                 told = "What would take longer than a validation may was not checked."
                 yield Issue("information", "not-supported", f"{spot.path}: {told}", spot.path)
                 return
-            yield from _constraints(spot, until)
-            yield from _binding(spot, find)
-            yield from coherence.of_element(spot, find)
+            yield from _constraints(spot, means)
+            yield from _binding(spot, terms)
+            yield from coherence.of_element(spot, terms)
 
 
-def _constraints(spot: Spot, until: float) -> Iterator[Issue]:
+def _constraints(spot: Spot, means: Means) -> Iterator[Issue]:
     if spot.value is None:
         return
     owner = spot.parent.node[1] if spot.parent is not None else ""
     for key, (severity, sentence, expression) in _said(owner, spot.name, spot.type).items():
-        is_kept = holds_true(expression, spot, until)
+        is_kept = holds_true(expression, spot, means)
         if is_kept is None:
             told = f"{spot.path}: The constraint {key} was not checked."
             yield Issue("information", "not-supported", told, spot.path)
@@ -57,18 +60,18 @@ def _said(owner: str, name: str, type: str) -> Mapping[str, tuple[str, str, str]
     return {key: each for path in paths for key, each in known.get(path, {}).items()}
 
 
-def _binding(spot: Spot, find: Find) -> Iterator[Issue]:
+def _binding(spot: Spot, terms: Terms) -> Iterator[Issue]:
     if spot.type not in _CODED or spot.parent is None:
         return
     element = _element(spot.parent.node[1], spot.name)
     if element is None or not element.codes:
         return
-    found = value_sets.codes(element.codes, find)
-    if found is None:
-        told = f"{spot.path}: Whether it has a code of {element.codes!r}, which cannot be listed, was not checked."
+    is_bound = terms.is_bound(spot.value, element.codes)
+    if is_bound is None:
+        told = f"{spot.path}: Whether {coded(spot.value)} is in {element.codes!r} was not checked."
         yield Issue("information", "not-supported", told, spot.path)
-    elif not value_sets.is_bound(spot.value, found):
-        told = f"{spot.path}: it has no code of {element.codes!r}, to which it is bound."
+    elif not is_bound:
+        told = f"{spot.path}: {coded(spot.value)} is no code of {element.codes!r}, to which it is bound."
         yield Issue("error", "code-invalid", told, spot.path)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from fhir_blob.fhir.definitions import definitions
 from fhir_blob.fhir.elements import Spot, fields
-from fhir_blob.fhir.profiling.rules import Finding, evaluated, holds_true, quoted, unchecked
+from fhir_blob.fhir.profiling.evaluation import Means, evaluated, holds_true
+from fhir_blob.fhir.profiling.rules import Finding, quoted, unchecked
 from fhir_blob.fhir.profiling.tree import CORE, Node, extension_url
 
 _BASES = {
@@ -18,12 +19,12 @@ _BASES = {
 }
 
 
-def of_extension(extension: Spot, profiles: Sequence[Mapping[str, Any]], root: Node, until: float) -> Iterator[Finding]:
+def of_extension(extension: Spot, profiles: Sequence[Mapping[str, Any]], root: Node, means: Means) -> Iterator[Finding]:
     """What is wrong with its place, by the definitions of it, the last the most special one; `root` is their tree."""
     yield from _modifies(extension, root)
     told_in = (each["context"] for each in reversed(profiles) if each.get("context"))
     contexts: Sequence[Mapping[str, Any]] = next(told_in, [])
-    allowed = [_is_allowed(extension, each, until) for each in contexts]
+    allowed = [_is_allowed(extension, each, means) for each in contexts]
     if contexts and not any(allowed):
         if None in allowed:
             yield unchecked("Whether the extension may stand here")
@@ -31,7 +32,7 @@ def of_extension(extension: Spot, profiles: Sequence[Mapping[str, Any]], root: N
             told = ", ".join(quoted(each.get("expression")) for each in contexts[:5])
             yield Finding("extension", f"the extension may stand in {told}, not here.")
     for expression in (each for profile in profiles for each in profile.get("contextInvariant", ())):
-        is_kept = holds_true(expression, extension.parent, until) if extension.parent else None
+        is_kept = holds_true(expression, extension.parent, means) if extension.parent else None
         if is_kept is None:
             yield unchecked("The invariant of the place where the extension stands")
         elif not is_kept:
@@ -56,7 +57,7 @@ def of_parts(extension: Spot, parts: Sequence[Spot], root: Node) -> Iterator[tup
             yield part, Finding("extension", f"the extension that it stands in knows no {quoted(url)}.")
 
 
-def _is_allowed(extension: Spot, context: Mapping[str, Any], until: float) -> bool | None:
+def _is_allowed(extension: Spot, context: Mapping[str, Any], means: Means) -> bool | None:
     """None where that cannot be said."""
     kind, expression, holder = context.get("type"), str(context.get("expression", "")), extension.parent
     if holder is None:
@@ -67,7 +68,7 @@ def _is_allowed(extension: Spot, context: Mapping[str, Any], until: float) -> bo
         return holder.type == "Extension" and holder.value.get("url") == expression
     if kind == "fhirpath":
         top = _resource_of(holder)
-        found = evaluated(expression, top, until)
+        found = evaluated(expression, top, means)
         if found is None or not isinstance(holder.value, dict):
             return None
         return any(each is holder.value for each in found)

@@ -1,4 +1,4 @@
-"""What a reference leads to without leaving the document: contained resources, and entries of the same Bundle.
+"""What a reference leads to: contained resources, entries of the same Bundle, and what is read from elsewhere.
 
 Source: https://hl7.org/fhir/R4/bundle.html#references
 """
@@ -6,13 +6,17 @@ Source: https://hl7.org/fhir/R4/bundle.html#references
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from fhir_blob.fhir.definitions import definitions
-from fhir_blob.fhir.elements import Spot, children
+from fhir_blob.fhir.elements import Spot, children, root
 
 _TARGET = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/[A-Za-z0-9.-]{1,64}\Z")
+# The resource that a text refers to, None where it is not known or may not be read.
+Read = Callable[[str], dict[str, Any] | None]
+_MOST = 50
 _VERSION = re.compile(r"/_history/[A-Za-z0-9.-]{1,64}\Z")
 
 
@@ -31,9 +35,11 @@ def type_of(reference: Spot) -> str:
 
 @dataclass(slots=True)
 class Resolver:
-    """References of one document; a Bundle is looked through once."""
+    """References of one document; a Bundle is looked through once, and what is elsewhere is read once."""
 
+    read: Read = lambda text: None
     _bundles: dict[int, dict[str, Spot]] = field(default_factory=dict)
+    _elsewhere: dict[str, Spot | None] = field(default_factory=dict)
 
     def __call__(self, reference: Spot) -> Spot | None:
         """The resource, None where it is not in the document."""
@@ -41,6 +47,16 @@ class Resolver:
         if text.startswith("#"):
             return _contained(reference, text[1:])
         return self._bundled(reference, text) if text else None
+
+    def anywhere(self, reference: Spot) -> Spot | None:
+        """The same, and what is not in the document as it is stored now; of a document's references so many."""
+        found, text = self(reference), text_of(reference)
+        if found is not None or not text or text.startswith("#"):
+            return found
+        if text not in self._elsewhere:
+            resource = self.read(text) if len(self._elsewhere) < _MOST else None
+            self._elsewhere[text] = root(resource) if resource is not None else None
+        return self._elsewhere[text]
 
     def _bundled(self, reference: Spot, text: str) -> Spot | None:
         for above in _above(reference):

@@ -6,24 +6,18 @@ Source: https://hl7.org/fhir/R4/elementdefinition-definitions.html
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from fhir_blob.fhir.definitions import definitions
 from fhir_blob.fhir.elements import Spot
-from fhir_blob.fhir.paths import read_path
-from fhir_blob.fhir.profiling import value_sets
+from fhir_blob.fhir.profiling.evaluation import Means, holds_true
 from fhir_blob.fhir.profiling.tree import CORE, value_of
-from fhir_blob.fhir.profiling.value_sets import Find
+from fhir_blob.fhir.profiling.value_sets import Terms, codings
 from fhir_blob.fhir.profiling.values import Incomparable, departs, is_beyond, limits
 
 _QUOTED = 160
-_LONGEST = 4000
-# trace() gives what it is called on, and would print it.
-# A pattern whose repetition is repeated may take for ever; resolve() is only known to tell a type.
-_UNFIT = re.compile(r"\bresolve\s*\(")
 _MAX_VALUE_SET = f"{CORE}elementdefinition-maxValueSet"
 _ABSTRACT = ("Element", "BackboneElement", "Resource", "DomainResource")
 _OF_EVERY = re.compile(r"(?:ele|ext|dom)-\d+\Z")
@@ -44,13 +38,13 @@ def unchecked(what: str) -> Finding:
     return Finding("not-supported", f"{what} was not checked.", "information")
 
 
-def of_element(spot: Spot, definition: Mapping[str, Any], find: Find, until: float) -> Iterator[Finding]:
-    """All that is not as the profile has it; `until` is a moment of time.monotonic()."""
+def of_element(spot: Spot, definition: Mapping[str, Any], means: Means) -> Iterator[Finding]:
+    """All that is not as the profile has it."""
     yield from _value(spot, definition)
-    yield from _binding(spot, definition.get("binding", {}), find)
+    yield from _binding(spot, definition.get("binding", {}), means.terms)
     yield from _limits(spot, definition)
     for constraint in definition.get("constraint", ()):
-        yield from _invariant(spot, constraint, until)
+        yield from _invariant(spot, constraint, means)
 
 
 def _value(spot: Spot, definition: Mapping[str, Any]) -> Iterator[Finding]:
@@ -84,13 +78,13 @@ def _limit(limit: Any) -> str:
 
 
 _OUTSIDE = {
-    "required": ("error", "it has no code of {}, to which the profile binds it."),
-    "extensible": ("warning", "it has no code of {}, as it should where one fits."),
-    "preferred": ("information", "it has no code of {}, which the profile prefers."),
+    "required": ("error", "{} is no code of {}, to which the profile binds it."),
+    "extensible": ("warning", "{} is no code of {}, as it should be where one fits."),
+    "preferred": ("information", "{} is no code of {}, which the profile prefers."),
 }
 
 
-def _binding(spot: Spot, binding: Mapping[str, Any], find: Find) -> Iterator[Finding]:
+def _binding(spot: Spot, binding: Mapping[str, Any], terms: Terms) -> Iterator[Finding]:
     """https://hl7.org/fhir/R4/terminologies.html#strength"""
     if spot.value is None:
         return
@@ -102,14 +96,22 @@ def _binding(spot: Spot, binding: Mapping[str, Any], find: Find) -> Iterator[Fin
         if strength not in _OUTSIDE or not isinstance(url, str):
             continue
         severity, told = _OUTSIDE[strength]
-        found = value_sets.codes(url, find)
-        if found is None and strength != "preferred":
-            yield unchecked(f"Its {strength} binding to {quoted(url)}, whose codes cannot be listed here,")
-        elif found is not None and not value_sets.is_bound(spot.value, found):
-            yield Finding("code-invalid", told.format(quoted(url)), severity)
+        is_bound = terms.is_bound(spot.value, url)
+        if is_bound is None and strength != "preferred":
+            told_of = f"Whether {coded(spot.value)} is in {quoted(url)}"
+            yield unchecked(f"{told_of} ({strength}), which is not all known here,")
+        elif is_bound is False:
+            yield Finding("code-invalid", told.format(coded(spot.value), quoted(url)), severity)
 
 
-def _invariant(spot: Spot, constraint: Mapping[str, Any], until: float) -> Iterator[Finding]:
+def coded(value: Any) -> str:
+    """The codes of a value, as system|code."""
+    if isinstance(value, str):
+        return quoted(value)
+    return ", ".join(quoted(f"{system or ''}|{code}") for system, code in codings(value)) or "a value without a code"
+
+
+def _invariant(spot: Spot, constraint: Mapping[str, Any], means: Means) -> Iterator[Finding]:
     """Those of R4 itself are no business of a profile."""
     key, expression, source = str(constraint.get("key")), constraint.get("expression"), constraint.get("source")
     if spot.value is None or (is_type(source) if isinstance(source, str) else _OF_EVERY.match(key)):
@@ -117,33 +119,12 @@ def _invariant(spot: Spot, constraint: Mapping[str, Any], until: float) -> Itera
     if not isinstance(expression, str):
         yield unchecked(f"The invariant {quoted(key)}, which has no FHIRPath,")
         return
-    is_kept = holds_true(expression, spot, until)
+    is_kept = holds_true(expression, spot, means)
     if is_kept is None:
         yield unchecked(f"The invariant {quoted(key)}, which takes too long or is not understood here,")
     elif not is_kept:
         severity = "error" if constraint.get("severity") == "error" else "warning"
         yield Finding("invariant", f"{constraint.get('human', 'an invariant is broken')} ({key})", severity)
-
-
-def holds_true(expression: str, spot: Spot, until: float) -> bool | None:
-    """None where it cannot be said. Nothing is not true: https://hl7.org/fhir/R4/fhirpath.html#bool"""
-    found = evaluated(expression, spot, until)
-    return None if found is None else bool(found) and found[0] is not False
-
-
-def evaluated(expression: str, spot: Spot, until: float) -> list[Any] | None:
-    """The values of FHIRPath at an element, None where it is not fit to be evaluated here."""
-    top = spot
-    if time.monotonic() > until or len(expression) > _LONGEST or _UNFIT.search(expression):
-        return None
-    while top.parent is not None and top.type not in definitions().types:
-        top = top.parent
-    if top.name != "contained":
-        expression = expression.replace("%rootResource", "%resource")
-    try:
-        return [value for value, _ in read_path(expression)((spot.value, spot.type), (top.value, top.type))]
-    except ValueError:
-        return None
 
 
 def is_type(url: str) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fhir_blob.fhir.elements import Spot, children
+from fhir_blob.fhir.profiling.code_systems import any_of
+from fhir_blob.fhir.profiling.evaluation import Means
 from fhir_blob.fhir.profiling.resolving import type_of
 from fhir_blob.fhir.profiling.tree import Node, extension_url, types, value_of
-from fhir_blob.fhir.profiling.value_sets import Find, codes, is_bound
+from fhir_blob.fhir.profiling.value_sets import Find, Terms
 from fhir_blob.fhir.profiling.values import departs
 
 # The FHIRPath that a discriminator may use.
@@ -19,15 +20,6 @@ _STEP = re.compile(r"\$this|extension\('(?P<url>[^']+)'\)|resolve\(\)|ofType\((?
 
 class Unclear(Exception):
     """A discriminator that cannot be evaluated here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What a discriminator may ask for: conformance resources, conformance to a profile, the target of a reference."""
-
-    find: Find
-    fits_profile: Callable[[Spot, str], bool]
-    resolve: Callable[[Spot], Spot | None]
 
 
 def slice_of(spot: Spot, node: Node, stem: str, means: Means) -> str:
@@ -71,7 +63,7 @@ def _has_value(found: list[Spot], nodes: list[Node], means: Means) -> bool:
     said = [nodes[0]] if _discriminates(nodes[0]) else [each for each in nodes if _discriminates(each)]
     if not said:
         raise Unclear("a slice has no value there")
-    return any(_fits(each, wanted, means.find) for each in found for wanted in said)
+    return any(_fits(each, wanted, means.terms) for each in found for wanted in said)
 
 
 def _is_of_type(found: list[Spot], nodes: list[Node], named: str) -> bool:
@@ -95,7 +87,10 @@ def _is_by_profile(found: list[Spot], node: Node, means: Means) -> bool:
     urls = [url for each in types(node.definition).values() for url in each.get("profile", ())]
     if not urls:
         raise Unclear("a slice has no profile there")
-    return any(means.fits_profile(each, url) for each in found for url in urls)
+    fits = any_of(means.fits_profile(each, url) for each in found for url in urls)
+    if fits is None:
+        raise Unclear(f"the profile {urls[0][:80]!r}")
+    return fits
 
 
 def _at(spot: Spot, node: Node, path: str, means: Means) -> tuple[list[Spot], list[Node]]:
@@ -114,8 +109,8 @@ def _at(spot: Spot, node: Node, path: str, means: Means) -> tuple[list[Spot], li
             found = [each for each in found if each.type == type]
             nodes = [each for each in nodes if type in types(each.definition)] or nodes
         elif step[0] == "resolve()":
-            found = [means.resolve(each) or Spot(type_of(each), None, {}) for each in found]
-            nodes = [_target(each, means.find) for each in nodes]
+            found = [means.resolve.anywhere(each) or Spot(type_of(each), None, {}) for each in found]
+            nodes = [_target(each, means.terms) for each in nodes]
     return found, nodes
 
 
@@ -151,7 +146,7 @@ def _says(definition: Mapping[str, Any]) -> bool:
     return is_bound or value_of(definition, "fixed") is not None or value_of(definition, "pattern") is not None
 
 
-def _fits(spot: Spot, node: Node, find: Find) -> bool:
+def _fits(spot: Spot, node: Node, terms: Terms) -> bool:
     """The element and what is below it are as the slice fixes, patterns or binds it."""
     fixed, pattern = value_of(node.definition, "fixed"), value_of(node.definition, "pattern")
     if fixed is not None and departs(spot.value, fixed, exactly=True) is not None:
@@ -160,12 +155,12 @@ def _fits(spot: Spot, node: Node, find: Find) -> bool:
         return False
     binding = node.definition.get("binding", {})
     if fixed is None and pattern is None and binding.get("strength") == "required" and "valueSet" in binding:
-        found = codes(str(binding["valueSet"]), find)
-        if found is None:
+        is_bound = terms.is_bound(spot.value, str(binding["valueSet"]))
+        if is_bound is None:
             raise Unclear(f"the codes of {str(binding['valueSet'])[:60]!r}")
-        if not is_bound(spot.value, found):
+        if not is_bound:
             return False
     said = [(name, child) for name, child in node.children.items() if _discriminates(child)]
     return all(
-        any(_fits(each, child, find) for each in children(spot, name.removesuffix("[x]"))) for name, child in said
+        any(_fits(each, child, terms) for each in children(spot, name.removesuffix("[x]"))) for name, child in said
     )

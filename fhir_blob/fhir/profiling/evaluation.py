@@ -1,0 +1,121 @@
+"""FHIRPath at an element of a document: invariants, and where an extension may stand.
+
+resolve() finds what is in the document or can be read, memberOf() asks the value sets that are known; where they
+cannot tell, nothing is told. Source: https://hl7.org/fhir/R4/fhirpath.html#functions
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fhir_blob.fhir.definitions import definitions
+from fhir_blob.fhir.elements import Spot
+from fhir_blob.fhir.interpreter import Functions, interpreted
+from fhir_blob.fhir.nodes import Path
+from fhir_blob.fhir.paths import read_path
+from fhir_blob.fhir.profiling.resolving import Resolver, type_of
+from fhir_blob.fhir.profiling.value_sets import Terms
+
+_LONGEST = 4000
+_ASKS = re.compile(r"\b(?:resolve|memberOf|conformsTo)\s*\(")
+# Of what a reference leads to only the type, which the reference tells.
+_RESOLVES = re.compile(r"\bresolve\s*\(\s*\)")
+_FOR_ITS_TYPE = re.compile(
+    r"\bresolve\s*\(\s*\)[\s)]*(?:is\s+[\w.]+|\.\s*is\s*\(\s*[\w.]+\s*\)|\.\s*ofType\s*\(\s*[\w.]+\s*\)\s*\.\s*(?:exists|empty)\s*\(\s*\))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a check may ask, until a moment of time.monotonic().
+
+    `fits_profile` tells whether an element is by a profile, None where that is not known.
+    """
+
+    terms: Terms
+    resolve: Resolver
+    until: float
+    fits_profile: Callable[[Spot, str], bool | None]
+
+
+class Untold(ValueError):
+    """A function that cannot answer here."""
+
+
+def holds_true(expression: str, spot: Spot, means: Means) -> bool | None:
+    """None where it cannot be said. Nothing is not true: https://hl7.org/fhir/R4/fhirpath.html#bool"""
+    found = evaluated(expression, spot, means)
+    return None if found is None else bool(found) and found[0] is not False
+
+
+def evaluated(expression: str, spot: Spot, means: Means) -> list[Any] | None:
+    """The values of FHIRPath at an element, None where it is not fit to be evaluated here."""
+    top = spot
+    if time.monotonic() > means.until or len(expression) > _LONGEST:
+        return None
+    while top.parent is not None and top.type not in definitions().types:
+        top = top.parent
+    if top.name != "contained":
+        expression = expression.replace("%rootResource", "%resource")
+    try:
+        return [value for value, _ in _path(expression, spot, means)((spot.value, spot.type), (top.value, top.type))]
+    except ValueError:
+        return None
+
+
+def _path(expression: str, spot: Spot, means: Means) -> Path:
+    if not _ASKS.search(expression):
+        return read_path(expression)
+    by_type = len(_RESOLVES.findall(expression)) == len(_FOR_ITS_TYPE.findall(expression))
+    return interpreted(expression, _functions(spot, means, by_type=by_type))
+
+
+def _functions(spot: Spot, means: Means, *, by_type: bool) -> Functions:
+    """`by_type`: of what a reference leads to nothing is asked but its type."""
+
+    def resolve(values: list[Any]) -> list[Any]:
+        return [_node(_target(each, spot, means, by_type=by_type)) for each in values if each is not None]
+
+    def member_of(values: list[Any], url: str) -> list[bool]:
+        if len(values) != 1:
+            return []
+        found = means.terms.is_bound(values[0], url)
+        if found is None:
+            raise Untold(f"not all codes of {url[:80]!r} are known")
+        return [found]
+
+    def conforms_to(values: list[Any], url: str) -> list[bool]:
+        if len(values) != 1 or not isinstance(values[0], dict):
+            return []
+        type = str(values[0].get("resourceType") or spot.type)
+        found = means.fits_profile(Spot(type, values[0], {}), url)
+        if found is None:
+            raise Untold(f"{url[:80]!r} is not known")
+        return [found]
+
+    return {
+        "resolve": {"fn": resolve},
+        "memberOf": {"fn": member_of, "arity": {1: ["String"]}},
+        "conformsTo": {"fn": conforms_to, "arity": {1: ["String"]}},
+    }
+
+
+def _target(value: Any, spot: Spot, means: Means, *, by_type: bool) -> Mapping[str, Any]:
+    reference = Spot("Reference", value, {}, parent=spot)
+    found = means.resolve.anywhere(reference)
+    if found is not None and isinstance(found.value, dict):
+        return found.value
+    type = type_of(reference)
+    if not by_type or not type:
+        raise Untold("a reference leads elsewhere")
+    return {"resourceType": type}
+
+
+def _node(resource: Mapping[str, Any]) -> Any:
+    from fhirpathpy.engine.nodes import ResourceNode
+
+    return ResourceNode.create_node(resource)  # type: ignore[no-untyped-call]
