@@ -80,20 +80,19 @@ def _delete_where(request: Request, context: Context, at: dict[str, str]) -> Ans
 
 
 def _history(request: Request, context: Context, at: dict[str, str]) -> Answer:
-    return history(context, at.get("type"), at.get("id"), requests.pairs(request, context.services))
+    return history(context, at.get("type"), at.get("id"), request.query)
 
 
 def _search(request: Request, context: Context, at: dict[str, str]) -> Answer:
-    return search(context, at.get("type"), requests.pairs(request, context.services))
+    return search(context, at.get("type"), request.query)
 
 
 def _search_compartment(request: Request, context: Context, at: dict[str, str]) -> Answer:
-    given = requests.pairs(request, context.services)
-    return search_compartment(context, at["compartment"], at["id"], at.get("type"), given)
+    return search_compartment(context, at["compartment"], at["id"], at.get("type"), request.query)
 
 
 def _everything(request: Request, context: Context, at: dict[str, str]) -> Answer:
-    return records.everything(context, at["id"], requests.pairs(request, context.services))
+    return records.everything(context, at["id"], request.query)
 
 
 def _reindex(request: Request, context: Context, at: dict[str, str]) -> Answer:
@@ -105,9 +104,11 @@ def _reindex_status(request: Request, context: Context, at: dict[str, str]) -> A
 
 
 def _docref(request: Request, context: Context, at: dict[str, str]) -> Answer:
-    return records.docref(context, requests.pairs(request, context.services))
+    return records.docref(context, request.query)
 
 
+# What takes its parameters as a form, too.
+_FORMS = ("search-system", "search-type", "search-compartment", "$everything", "$docref")
 _CONDITIONAL: dict[str, tuple[str, Handler]] = {
     "PUT": ("update", _update_where),
     "PATCH": ("patch", _patch_where),
@@ -139,6 +140,7 @@ ROUTES: tuple[Route, ...] = (
     ("/$reindex-status/<id>", {"GET": ("$reindex", _reindex_status)}),
     ("/Patient/<id>/$everything", dict.fromkeys(("GET", "POST"), ("$everything", _everything))),
     ("/DocumentReference/$docref", dict.fromkeys(("GET", "POST"), ("$docref", _docref))),
+    ("/<compartment>/<id>/_search", {"POST": ("search-compartment", _search_compartment)}),
     ("/<compartment>/<id>/*", {"GET": ("search-compartment", _search_compartment)}),
     ("/<compartment>/<id>/<type>", {"GET": ("search-compartment", _search_compartment)}),
     ("/<compartment>/<id>/<type>/_search", {"POST": ("search-compartment", _search_compartment)}),
@@ -212,8 +214,10 @@ def perform(request: Request, services: Services, admission: Admission, path: st
 def _answer(
     request: Request, services: Services, principal: Principal, found: tuple[str, Handler, dict[str, str]]
 ) -> tuple[Context, Preferences, Answer]:
-    _, handler, at = found
+    interaction, handler, at = found
     _allow(request, principal, found)
+    if request.method == "POST" and interaction in _FORMS:
+        requests.take_form(request, services)
     preferred = requests.preferences(request.header("PREFER") or "", request.parameter("_attachments"))
     context = requests.context_of(request, services, principal, preferred)
     if at.get("type") != binary.TYPE:

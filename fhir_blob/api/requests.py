@@ -131,10 +131,10 @@ def base_url(request: Request, services: Services) -> str:
 
 
 def _view(request: Request) -> tuple[str, tuple[str, ...]]:
-    summary = request.parameter("_summary", "false")
+    summary = request.parameter("_summary") or "false"
     if summary not in SUMMARIES:
         raise BadParameter(f"_summary takes one of {', '.join(SUMMARIES)}, not {summary[:60]!r}.")
-    elements = request.parameter("_elements").split(",")
+    elements = [each for name, value in request.query if name == "_elements" for each in value.split(",")]
     return summary, tuple(name.strip() for name in elements if name.strip())
 
 
@@ -239,17 +239,16 @@ def body(request: Request, services: Services) -> bytes:
     return compression.decoded(request.header("CONTENT_ENCODING") or "", chunks, settings.max_json_bytes)
 
 
-def pairs(request: Request, services: Services) -> list[tuple[str, str]]:
-    """The search parameters, of the query and of a form body: https://hl7.org/fhir/R4/http.html#search"""
-    given = list(request.query)
-    if request.method == "POST" and request.length != 0:
-        if request.content_type and essence(request.content_type) != "application/x-www-form-urlencoded":
-            raise UnsupportedMediaType(
-                f"Content-Type is {request.content_type[:80]!r}: _search takes a form.",
-                headers={"Accept": "application/x-www-form-urlencoded"},
-            )
-        given += _form(body(request, services)) if request.length or request.content_type else []
-    return given
+def take_form(request: Request, services: Services) -> None:
+    """What a form body says is as good as said in the query: https://hl7.org/fhir/R4/http.html#search"""
+    if request.length == 0 or not (request.length or request.content_type):
+        return
+    if request.content_type and essence(request.content_type) != "application/x-www-form-urlencoded":
+        raise UnsupportedMediaType(
+            f"Content-Type is {request.content_type[:80]!r}: _search takes a form.",
+            headers={"Accept": "application/x-www-form-urlencoded"},
+        )
+    request.query = [*request.query, *_form(body(request, services))]
 
 
 def _form(text: bytes) -> list[tuple[str, str]]:

@@ -35,7 +35,8 @@ def span(text: str) -> tuple[int, int]:
     if hour is None:
         return _days(int(year), month, day)
     low = _microseconds(date(int(year), int(month), int(day)).toordinal())
-    low += (int(hour) * 3600 + int(minute) * 60 + int(second or 0) - _offset(zone)) * 1_000_000
+    seconds = min(int(second or 0), 59)  # a leap second is of the day that it ends
+    low += (int(hour) * 3600 + int(minute) * 60 + seconds - _offset(zone)) * 1_000_000
     if fraction:
         return low + int(fraction[:6].ljust(6, "0")), low + int(fraction[:6].ljust(6, "0")) + _width(fraction)
     return low, low + (60_000_000 if second is None else 1_000_000)
