@@ -78,6 +78,8 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Composite:
+    """A part that is Missing(False) is whatever it is."""
+
     parts: tuple[Value, ...]
 
 
@@ -86,7 +88,10 @@ Value = Token | String | Reference | Uri | Range | Near | Missing | Composite
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """One parameter of the query: it matches when any of the values does."""
+    """One parameter of the query: it matches when any of the values does.
+
+    The modifier is one of search, or an operator of `_filter`, of one value, where search has none for it.
+    """
 
     parameter: SearchParameter
     modifier: str | None
@@ -141,7 +146,28 @@ class Concerning:
     clause: Clause
 
 
-Clause = Criterion | Chain | Has | Compartment | Words | Concerning
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """Every one of the clauses, two at least, is met."""
+
+    clauses: tuple[Clause, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """One of the clauses, two at least, is met."""
+
+    clauses: tuple[Clause, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The clause is not met."""
+
+    clause: Clause
+
+
+Clause = Criterion | Chain | Has | Compartment | Words | Concerning | AllOf | AnyOf | Not
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,8 @@ from fhir_blob.search.implied import with_implied
 from fhir_blob.search.terms import ID, words
 
 QUOTED = 100
-_MOST_VALUES = 1000
-_MOST_LINKS = 5
+MOST_VALUES = 1000
+MOST_LINKS = 5
 _TERMINOLOGY = {"in", "not-in", "above", "below"}
 _MODIFIERS: Mapping[str, frozenset[str]] = {
     "token": frozenset({"not", "text", "ofType"}),
@@ -59,8 +59,8 @@ class Clauses:
         texts = [each for each in values.split(value, ",") if each]
         if not texts:
             return None
-        if links > _MOST_LINKS:
-            raise bad(name, value, f"a chain has at most {_MOST_LINKS} links")
+        if links > MOST_LINKS:
+            raise bad(name, value, f"a chain has at most {MOST_LINKS} links")
         if name.startswith("_has:"):
             return self._has(types, name, value, links)
         if name == "_list":
@@ -74,16 +74,17 @@ class Clauses:
             return None
         if dot:
             return self._chain(parameter, modifier, rest, name, value, links)
-        self._count(name, len(texts))
+        self.count(name, len(texts))
         found = self._criterion(parameter, modifier, texts, name, value)
         if parameter.type in ("token", "composite") and found.modifier in (None, "not"):
             found = replace(found, values=tuple(with_implied(types, parameter, found.values)))
         return found
 
-    def _count(self, name: str, more: int) -> None:
+    def count(self, name: str, more: int) -> None:
+        """So many values more; BadParameter where a query takes no more."""
         self.values += more
-        if self.values > _MOST_VALUES:
-            raise BadParameter(f"A search takes {_MOST_VALUES} values; from {name[:QUOTED]!r} on there are more.")
+        if self.values > MOST_VALUES:
+            raise BadParameter(f"A search takes {MOST_VALUES} values; from {name[:QUOTED]!r} on there are more.")
 
     def _chain(
         self, parameter: SearchParameter, modifier: str, rest: str, name: str, value: str, links: int
@@ -130,7 +131,7 @@ class Clauses:
         found = [each.removeprefix("List/") for each in texts]
         if not all(ID.match(each) for each in found):
             raise bad(name, value, "it takes the id of a List; functional lists such as $current-problems are not kept")
-        self._count(name, len(found))
+        self.count(name, len(found))
         of_list = definitions().search_parameters("List")
         one_of = Criterion(of_list["_id"], None, tuple(values.token(each) for each in found))
         return Has("List", of_list["item"], one_of)
@@ -201,8 +202,8 @@ def _words(name: Literal["_text", "_content"], value: str, texts: Iterable[str])
     alternatives = tuple(words(values.unescape(each)) for each in texts)
     if not all(alternatives):
         raise bad(name, value, "it has no word")
-    if sum(map(len, alternatives)) > _MOST_VALUES:
-        raise bad(name, value, f"it takes {_MOST_VALUES} words")
+    if sum(map(len, alternatives)) > MOST_VALUES:
+        raise bad(name, value, f"it takes {MOST_VALUES} words")
     return Words(name, alternatives)
 
 

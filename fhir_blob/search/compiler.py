@@ -12,24 +12,19 @@ from itertools import count
 
 from fhir_blob.fhir.definitions import definitions
 from fhir_blob.search import (
+    AllOf,
+    AnyOf,
     Chain,
     Clause,
     Compartment,
     Concerning,
     Criterion,
     Has,
+    Not,
     Words,
 )
-from fhir_blob.search.conditions import (
-    Condition,
-    Sql,
-    all_of,
-    any_of,
-    condition,
-    ids,
-    last_updated,
-    one_of,
-)
+from fhir_blob.search.conditions import Condition, condition, ids, last_updated
+from fhir_blob.search.statements import Sql, all_of, any_of, one_of
 from fhir_blob.store import Reader
 
 # A rank beyond those of conditions: nothing to begin with.
@@ -61,6 +56,16 @@ def is_own(clause: Clause) -> bool:
     return isinstance(clause, Criterion) and clause.parameter.code in OWN
 
 
+def asks_row(clause: Clause) -> bool:
+    """Whether it asks of columns of `resource` itself, be it among others."""
+    match clause:
+        case AllOf() | AnyOf():
+            return any(asks_row(each) for each in clause.clauses)
+        case Not() | Concerning():
+            return asks_row(clause.clause)
+    return is_own(clause)
+
+
 def rank(clause: Clause) -> int:
     """The lower, the fewer resources the clause is likely to leave."""
     match clause:
@@ -72,7 +77,11 @@ def rank(clause: Clause) -> int:
             return 1 + rank(clause.clause)
         case Compartment():
             return 1
-        case Words() | Concerning():
+        case AllOf():
+            return min(rank(each) for each in clause.clauses)
+        case AnyOf():
+            return min(NO_SOURCE, 1 + max(rank(each) for each in clause.clauses))
+        case Words() | Concerning() | Not():
             return NO_SOURCE
 
 
@@ -112,7 +121,11 @@ class Compiler:
                 return self._referred(clause, types)
             case Compartment():
                 return self._members(clause, types)
-        raise AssertionError(clause)  # Words and Concerning are scanned for
+            case AllOf():
+                return self._narrowed(clause, types)
+            case AnyOf():
+                return sql(*_between(" UNION ALL ", [self._named(each, types) for each in clause.clauses]))
+        raise AssertionError(clause)  # the others are scanned for
 
     def holds(self, clause: Clause, types: Sequence[str], row: Row) -> Sql:
         """True of the resource `row`, which is of one of these types."""
@@ -129,6 +142,12 @@ class Compiler:
                 return self._words_hold(clause, row)
             case Concerning():
                 return self._concerning_holds(clause, row)
+            case AllOf():
+                return all_of([self.holds(each, types, row) for each in clause.clauses])
+            case AnyOf():
+                return any_of([self.holds(each, types, row) for each in clause.clauses])
+            case Not():
+                return sql("NOT (", self.holds(clause.clause, types, row), ")")
 
     def _name(self, letter: str) -> str:
         return f"{letter}{next(self._numbers)}"
@@ -136,9 +155,25 @@ class Compiler:
     def _scanned(self, clause: Clause, types: Sequence[str]) -> Sql:
         name = self._name("b")
         by_id = isinstance(clause, Criterion) and clause.parameter.code == "_id"
+        if by_id:
+            types = types or tuple(definitions().types)  # looked up in one after another
         where = (*self.scope(name, types), there(name, by_id=by_id))
         held = self.holds(clause, types, Row(f"{name}.rid", name))
         return sql(f"SELECT {name}.rid AS rid FROM resource {name} WHERE ", all_of([*where, held]))
+
+    def _named(self, clause: Clause, types: Sequence[str]) -> Sql:
+        """The source by a name of its own, so that it stands beside others."""
+        name = self._name("u")
+        return sql(f"SELECT {name}.rid AS rid FROM (", self.source(clause, types), f") {name}")
+
+    def _narrowed(self, clause: AllOf, types: Sequence[str]) -> Sql:
+        """The part that likely leaves the fewest is looked up, and the others asked of what it gives."""
+        first = min(clause.clauses, key=rank)
+        found, name = self._name("f"), self._name("b")
+        rest = [self.holds(each, types, Row(f"{name}.rid", name)) for each in clause.clauses if each is not first]
+        source = self.source(first, types)
+        joined = f"{self.join} resource {name} ON {name}.rid = {found}.rid"
+        return sql(f"SELECT {name}.rid AS rid FROM (", source, f") {found} {joined} WHERE ", all_of(rest))
 
     def _rows(self, each: Condition, types: Sequence[str], selected: str, index: str, more: str = "") -> Sql:
         """The rows of a condition; SQLite is told by which index."""

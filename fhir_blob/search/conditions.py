@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fhir_blob.search import (
     Composite,
@@ -24,17 +24,10 @@ from fhir_blob.search import (
 )
 from fhir_blob.search.extraction import components
 from fhir_blob.search.near import reach
+from fhir_blob.search.statements import Sql, all_of, any_of, one_of
 from fhir_blob.search.terms import LONGEST_TEXT, after_prefix, fold, inside, key, key_prefix
 
 _V = TypeVar("_V")
-
-
-@dataclass(frozen=True, slots=True)
-class Sql:
-    """A piece of SQL and its parameters in order."""
-
-    text: str
-    arguments: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +61,8 @@ def condition(criterion: Criterion) -> Condition:
     if parameter.type == "string":
         return _strings(parameter.code, _of(values, String), modifier)
     if parameter.type == "token":
+        if modifier == "ne":
+            return _other_tokens(parameter.code, _of(values, Token))
         rank = 0 if parameter.code == "identifier" else 3
         return _tokens(parameter.code, _of(values, Token), rank=rank, negated=modifier == "not")
     if parameter.type == "reference":
@@ -88,32 +83,6 @@ def last_updated(values: Sequence[Value], name: str) -> Sql:
 
 def ids(values: Sequence[Value], name: str) -> Sql:
     return one_of(f"{name}.id", [each.code or "" for each in _of(values, Token)])
-
-
-def any_of(terms: Sequence[Sql]) -> Sql:
-    return _joined(" OR ", terms)
-
-
-def all_of(terms: Sequence[Sql]) -> Sql:
-    return _joined(" AND ", terms)
-
-
-def _joined(operator: str, terms: Sequence[Sql]) -> Sql:
-    """Halved again and again: SQLite takes trees of 1,000 levels."""
-    if len(terms) == 1:
-        return terms[0]
-    if len(terms) > 8:
-        middle = len(terms) // 2
-        terms = (_joined(operator, terms[:middle]), _joined(operator, terms[middle:]))
-    return Sql(
-        "(" + operator.join(each.text for each in terms) + ")", tuple(a for each in terms for a in each.arguments)
-    )
-
-
-def one_of(column: str, values: Sequence[Any]) -> Sql:
-    if len(values) == 1:
-        return Sql(f"{column} = ?", (values[0],))
-    return Sql(f"{column} IN ({', '.join('?' * len(values))})", tuple(values))
 
 
 def _of(values: Sequence[Value], kind: type[_V]) -> list[_V]:
@@ -193,6 +162,12 @@ def _tokens(param: str, tokens: Sequence[Token], *, rank: int, negated: bool = F
     return Condition("token_index", (param,), where, negated, sought, rank if sought else 7)
 
 
+def _other_tokens(param: str, tokens: Sequence[Token]) -> Condition:
+    """A code that is none of these: `ne` of a filter."""
+    others = any_of([_token(each, "i") for each in tokens])
+    return Condition("token_index", (param,), Sql(f"(i.code <> '' AND NOT {others.text})", others.arguments), rank=8)
+
+
 def _references(param: str, references: Sequence[Reference]) -> Condition:
     where = any_of([_reference(each, "i") for each in references])
     if len(references) > 1:
@@ -211,6 +186,9 @@ def _uris(param: str, uris: Sequence[Uri], modifier: str | None) -> Condition:
     if modifier == "below":
         where = any_of([_below(each.value) for each in uris])
         return Condition("uri_index", (param,), where, rank=4)
+    if modifier == "ne":
+        where = any_of([_other(key(each.value)) for each in uris])
+        return Condition("uri_index", (param,), where, rank=8)
     return Condition("uri_index", (param,), one_of("i.value", [key(each.value) for each in uris]), sought=True, rank=2)
 
 
@@ -222,8 +200,9 @@ def _below(uri: str) -> Sql:
 
 def _strings(param: str, strings: Sequence[String], modifier: str | None) -> Condition:
     where = any_of([_STRINGS[modifier](each.text) for each in strings])
-    params = (param, f"{param}:more") if modifier == "contains" else (param,)
-    return Condition("string_index", params, where, sought=modifier == "exact", rank=8 if modifier == "contains" else 4)
+    params = (param, f"{param}:more") if modifier in ("contains", "ew") else (param,)
+    sought = modifier in ("exact", "eq")
+    return Condition("string_index", params, where, sought=sought, rank=4 if sought or modifier is None else 8)
 
 
 def _begins(column: str, prefix: str) -> Sql:
@@ -236,10 +215,28 @@ def _contains(text: str) -> Sql:
     return Sql("replace(i.value, ?, '') <> i.value", (text,)) if text else Sql("i.grp >= 0")
 
 
+def _ends(text: str) -> Sql:
+    """Of a long text the last row alone is shorter than the others."""
+    return Sql(
+        "(length(i.value) < ? AND substr(i.value, length(i.value) - ?) = ?)", (LONGEST_TEXT, len(text) - 1, text)
+    )
+
+
+def _other(text: str) -> Sql:
+    return Sql("(i.value <> ? AND i.value <> '')", (text,))
+
+
 _STRINGS: dict[str | None, Callable[[str], Sql]] = {
     None: lambda text: _begins("i.value", fold(text)[:LONGEST_TEXT]),
     "exact": lambda text: Sql("(i.value = ? AND i.exact = ?)", (fold(text)[:LONGEST_TEXT], text)),
     "contains": lambda text: _contains(fold(text)[: LONGEST_TEXT // 2]),
+    "eq": lambda text: Sql("i.value = ?", (fold(text),)),
+    "ne": lambda text: _other(fold(text)),
+    "ew": lambda text: _ends(fold(text)),
+    "gt": lambda text: Sql("i.value > ?", (fold(text),)),
+    "ge": lambda text: Sql("i.value >= ?", (fold(text),)),
+    "lt": lambda text: Sql("(i.value < ? AND i.value <> '')", (fold(text),)),
+    "le": lambda text: Sql("(i.value <= ? AND i.value <> '')", (fold(text),)),
 }
 
 
@@ -253,6 +250,8 @@ def _term(value: Value, name: str) -> Sql:
         return _begins(f"{name}.value", fold(value.text)[:LONGEST_TEXT])
     if isinstance(value, Uri):
         return Sql(f"{name}.value = ?", (key(value.value),))
+    if isinstance(value, Missing):  # of a composite's part: whatever it is
+        return Sql(f"{name}.grp >= 0")
     assert isinstance(value, Range)  # composites have no composites in them
     if isinstance(value.low, int):
         return _date(value, name)
@@ -290,6 +289,8 @@ _DATES: dict[str, tuple[str, tuple[str, ...]]] = {
     "sa": ("{0}.low >= ?", ("high",)),
     "eb": ("{0}.high <= ?", ("low",)),
     "ap": ("({0}.high > ? AND {0}.low < ?)", ("low", "high")),
+    "po": ("({0}.high > ? AND {0}.low < ?)", ("low", "high")),
+    "co": ("({0}.low <= ? AND {0}.high >= ?)", ("low", "high")),
 }
 # A resource's number is a point, so that its span is closed; gt, lt, ge and le take the value exactly.
 _NUMBERS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -313,6 +314,8 @@ _MOMENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "sa": ("{0} >= ?", ("high",)),
     "eb": ("{0} < ?", ("low",)),
     "ap": ("({0} >= ? AND {0} < ?)", ("low", "high")),
+    "po": ("({0} >= ? AND {0} < ?)", ("low", "high")),
+    "co": ("({0} <= ? AND {0} + 1 >= ?)", ("low", "high")),
 }
 
 

@@ -7,9 +7,11 @@ Source: https://www.elastic.co/guide/en/elasticsearch/reference/8.19/query-dsl.h
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from fhir_blob.search import (
+    AllOf,
+    AnyOf,
     Chain,
     Clause,
     Compartment,
@@ -19,9 +21,9 @@ from fhir_blob.search import (
     Has,
     Missing,
     Near,
+    Not,
     Range,
     Reference,
-    SortKey,
     String,
     Token,
     Uri,
@@ -30,9 +32,10 @@ from fhir_blob.search import (
 )
 from fhir_blob.search.extraction import components
 from fhir_blob.search.mapping import MARK, field, part, reference_keys
-from fhir_blob.search.terms import LONGEST_TEXT, fold, inside, key, key_prefix
+from fhir_blob.search.queries import Dsl, all_of, any_of, negated
+from fhir_blob.search.spans import at_date, at_moment, at_number
+from fhir_blob.search.terms import LONGEST_TEXT, after_prefix, fold, inside, key, key_prefix
 
-Dsl = dict[str, Any]
 _V = TypeVar("_V")
 _GRAM = 3
 # Of one query: https://www.elastic.co/guide/en/elasticsearch/reference/8.19/index-modules.html (index.max_terms_count)
@@ -68,18 +71,12 @@ def compiled(clause: Clause, resolver: Resolver) -> Dsl:
         case Concerning():
             other = negated({"terms": {"type": list(clause.types)}})
             return any_of([other, compiled(clause.clause, resolver)])
-
-
-def any_of(queries: Sequence[Dsl]) -> Dsl:
-    return queries[0] if len(queries) == 1 else {"bool": {"should": list(queries), "minimum_should_match": 1}}
-
-
-def all_of(queries: Sequence[Dsl]) -> Dsl:
-    return queries[0] if len(queries) == 1 else {"bool": {"filter": list(queries)}}
-
-
-def negated(query: Dsl) -> Dsl:
-    return {"bool": {"must_not": [query]}}
+        case AllOf():
+            return all_of([compiled(each, resolver) for each in clause.clauses])
+        case AnyOf():
+            return any_of([compiled(each, resolver) for each in clause.clauses])
+        case Not():
+            return negated(compiled(clause.clause, resolver))
 
 
 def _named(references: Sequence[str]) -> Dsl:
@@ -112,7 +109,7 @@ def _criterion(criterion: Criterion) -> Dsl:
     if parameter.code == "_id":
         return {"terms": {"id": [each.code or "" for each in _of(values, Token)]}}
     if parameter.code == "_lastUpdated":
-        return any_of([_moment(each) for each in _of(values, Range)])
+        return any_of([at_moment(each) for each in _of(values, Range)])
     if isinstance(values[0], Missing):
         code = parameter.code + _FIRST.get(parameter.type, "")
         present: Dsl = {"term": {"present": code}}
@@ -126,6 +123,8 @@ def _criterion(criterion: Criterion) -> Dsl:
     name = field(parameter.type, parameter.code)
     if parameter.type == "string":
         return _strings(name, _of(values, String), modifier)
+    if parameter.type == "token" and modifier == "ne":
+        return _other_tokens(name, _of(values, Token))
     if parameter.type == "token":
         found = _tokens(name, _of(values, Token))
         return negated(found) if modifier == "not" else found
@@ -146,7 +145,7 @@ def _in_base(name: str, value: Value) -> str:
 
 
 def _nested(path: str, value: Range) -> Dsl:
-    return {"nested": {"path": path, "query": _number(value, path)}}
+    return {"nested": {"path": path, "query": at_number(value, path)}}
 
 
 def _near(place: Near, name: str) -> Dsl:
@@ -183,10 +182,12 @@ def _term(value: Value, name: str) -> Dsl:
         return _strings(name, [value], None)
     if isinstance(value, Uri):
         return {"term": {f"{name}.value": key(value.value)}}
+    if isinstance(value, Missing):  # of a composite's part: whatever it is
+        return {"match_all": {}}
     assert isinstance(value, Range)  # composites have no composites in them
     if isinstance(value.low, int):
-        return _compared(_DATES, value, f"{name}.span")
-    return _number(value, name)
+        return at_date(value, name)
+    return at_number(value, name)
 
 
 def _tokens(name: str, tokens: Sequence[Token]) -> Dsl:
@@ -209,12 +210,42 @@ def _tokens_of_any(name: str, tokens: Sequence[Token]) -> list[Dsl]:
     return [*found, {"exists": {"field": f"{name}.code"}}] if is_bare else found
 
 
+def _other_tokens(name: str, tokens: Sequence[Token]) -> Dsl:
+    """A code that is none of these; some are only of certain types, the same ones."""
+    types = next((each.types for each in tokens if each.types), ())
+    everywhere = _beside(name, [each for each in tokens if not each.types])
+    if not types:
+        return everywhere
+    of_types: Dsl = {"terms": {"type": list(types)}}
+    return any_of([all_of([of_types, _beside(name, tokens)]), all_of([negated(of_types), everywhere])])
+
+
+def _beside(name: str, tokens: Sequence[Token]) -> Dsl:
+    """A key between those of the tokens, in order: of codes where they name no system, else of pairs."""
+    if any(each.system is None for each in tokens):
+        return _outside(f"{name}.code", [(each.code or "", f"{each.code}\0") for each in tokens])
+    return _outside(f"{name}.pair", [_pairs(f"{each.system}{MARK}", each.code) for each in tokens])
+
+
+def _pairs(start: str, code: str | None) -> tuple[str, str]:
+    return (start, after_prefix(start)) if code is None else (f"{start}{code}", f"{start}{code}\0")
+
+
+def _outside(name: str, spans: Sequence[tuple[str, str]]) -> Dsl:
+    """A key that is not empty, and in none of the spans [low, high)."""
+    lows, highs = zip(*sorted(spans), strict=True)
+    gaps = zip(("\0", *highs), (*lows, None), strict=True)
+    return any_of([{"range": {name: {"gte": low} if high is None else {"gte": low, "lt": high}}} for low, high in gaps])
+
+
 def _reference_key(reference: Reference) -> str:
     return reference_keys(reference.type, reference.id, reference.url, reference.version)
 
 
 def _uris(name: str, uris: Sequence[Uri], modifier: str | None) -> Dsl:
     equal: Dsl = {"terms": {name: [key(each.value) for each in uris]}}
+    if modifier == "ne":
+        return any_of([_COMPARED["ne"](name, key(each.value)) for each in uris])
     if modifier != "below":
         return equal
     inner = (inside(each.value) for each in uris)
@@ -235,7 +266,32 @@ def _strings(name: str, strings: Sequence[String], modifier: str | None) -> Dsl:
         return any_of(both)
     if modifier == "contains":
         return any_of([_contains(name, fold(each.text)[: LONGEST_TEXT // 2]) for each in strings])
+    if modifier == "ew":
+        return any_of([_ends(f"{name}.grams", fold(each.text)) for each in strings])
+    if modifier is not None and modifier in _COMPARED:
+        return any_of([_COMPARED[modifier](f"{name}.value", fold(each.text)) for each in strings])
     return any_of([_begins(f"{name}.value", fold(each.text)[:LONGEST_TEXT]) for each in strings])
+
+
+_COMPARED: Mapping[str, Callable[[str, str], Dsl]] = {
+    "eq": lambda name, text: {"term": {name: text}},
+    "ne": lambda name, text: _outside(name, [(text, f"{text}\0")]),
+    "gt": lambda name, text: {"range": {name: {"gt": text}}},
+    "ge": lambda name, text: {"range": {name: {"gte": text}}},
+    "lt": lambda name, text: {"range": {name: {"gt": "", "lt": text}}},
+    "le": lambda name, text: {"range": {name: {"gt": "", "lte": text}}},
+}
+
+
+def _ends(name: str, text: str) -> Dsl:
+    """A mark stands at both ends of a text."""
+    if len(text) + len(MARK) >= _GRAM:
+        return {"match_phrase": {name: text + MARK}}
+    return {"wildcard": {name: f"?{_escaped(text)}{MARK}"}}
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\{each}" if each in "*?\\" else each for each in text)
 
 
 def _begins(name: str, text: str) -> Dsl:
@@ -248,96 +304,4 @@ def _contains(name: str, text: str) -> Dsl:
         return {"exists": {"field": f"{name}.value"}}
     if len(text) >= _GRAM:
         return {"match_phrase": {f"{name}.grams": text}}
-    escaped = "".join(f"\\{each}" if each in "*?\\" else each for each in text)
-    return any_of([{"wildcard": {f"{name}.{each}": f"*{escaped}*"}} for each in ("value", "more")])
-
-
-# By prefix, what the span of a row has to do with ends of the search's span; any of them. The ends of
-# dates are half-open, a row's number is closed. (relation, bound, end of the search, what is added)
-_DATES: Mapping[str, tuple[tuple[str, dict[str, tuple[str, int]]], ...]] = {
-    "eq": (("within", {"gte": ("low", 0), "lte": ("high", -1)}),),
-    "ne": (("intersects", {"lte": ("low", -1)}), ("intersects", {"gte": ("high", 0)})),
-    "gt": (("intersects", {"gte": ("high", 0)}),),
-    "lt": (("intersects", {"lte": ("low", -1)}),),
-    "ge": (("intersects", {"gte": ("high", 0)}), ("within", {"gte": ("low", 0)})),
-    "le": (("intersects", {"lte": ("low", -1)}), ("within", {"lte": ("high", -1)})),
-    "sa": (("within", {"gte": ("high", 0)}),),
-    "eb": (("within", {"lte": ("low", -1)}),),
-    "ap": (("intersects", {"gte": ("low", 0), "lte": ("high", -1)}),),
-}
-_NUMBERS: Mapping[str, tuple[tuple[str, dict[str, tuple[str, int]]], ...]] = {
-    "eq": (("within", {"gte": ("low", 0), "lt": ("high", 0)}),),
-    "ne": (("intersects", {"lt": ("low", 0)}), ("intersects", {"gte": ("high", 0)})),
-    "gt": (("intersects", {"gt": ("value", 0)}),),
-    "lt": (("intersects", {"lt": ("value", 0)}),),
-    "ge": (("intersects", {"gte": ("value", 0)}),),
-    "le": (("intersects", {"lte": ("value", 0)}),),
-    "sa": (("within", {"gte": ("high", 0)}),),
-    "eb": (("within", {"lt": ("low", 0)}),),
-    "ap": (("intersects", {"gte": ("low", 0), "lte": ("high", 0)}),),
-}
-
-
-def _compared(table: Mapping[str, Any], value: Range, name: str) -> Dsl:
-    ways = [{"range": {name: {"relation": relation, **_ends(value, ends)}}} for relation, ends in table[value.prefix]]
-    return any_of(ways)
-
-
-def _ends(value: Range, ends: Mapping[str, tuple[str, int]]) -> dict[str, float]:
-    return {bound: getattr(value, end) + more for bound, (end, more) in ends.items()}
-
-
-_MOMENTS: Mapping[str, Callable[[Range], dict[str, float]]] = {
-    "eq": lambda value: {"gte": value.low, "lt": value.high},
-    "gt": lambda value: {"gte": value.high},
-    "lt": lambda value: {"lt": value.low},
-    "ge": lambda value: {"gte": value.low},
-    "le": lambda value: {"lt": value.high},
-    "sa": lambda value: {"gte": value.high},
-    "eb": lambda value: {"lt": value.low},
-    "ap": lambda value: {"gte": value.low, "lt": value.high},
-}
-
-
-def _moment(value: Range) -> Dsl:
-    if value.prefix == "ne":
-        return negated({"range": {"last_updated": _MOMENTS["eq"](value)}})
-    return {"range": {"last_updated": _MOMENTS[value.prefix](value)}}
-
-
-def _number(value: Range, name: str) -> Dsl:
-    found = [_compared(_NUMBERS, value, f"{name}.span")]
-    if value.system is not None:
-        found.append({"term": {f"{name}.system": value.system}})
-    if value.code is not None:
-        names = ("code",) if value.system or value.in_base else ("code", "unit")
-        found.append(any_of([{"term": {f"{name}.{each}": value.code}} for each in names]))
-    return all_of(found)
-
-
-_SORTED = {
-    "token": ("code", "keyword"),
-    "string": ("value", "keyword"),
-    "reference": ("sort", "keyword"),
-    "uri": ("value", "keyword"),
-    "date": ("low", "long"),
-    "number": ("low", "double"),
-    "quantity": ("low", "double"),
-}
-
-
-def sort(keys: Sequence[SortKey]) -> list[Dsl]:
-    """Of several values the least when ascending, the greatest when descending; ties by rid."""
-    found = [_sort_key(each) for each in keys]
-    return [*found, {"rid": {"order": "desc" if keys and keys[-1].descending else "asc"}}]
-
-
-def _sort_key(sort_key: SortKey) -> Dsl:
-    order = {"order": "desc" if sort_key.descending else "asc"}
-    code, kind = sort_key.parameter.code, sort_key.parameter.type
-    if code in ("_id", "_lastUpdated"):
-        return {"id" if code == "_id" else "last_updated": order}
-    name, of_type = _SORTED[kind]
-    mode = {"mode": "max" if sort_key.descending else "min"}
-    absent = {"missing": "_last", "unmapped_type": of_type}
-    return {f"{field(kind, code)}.{name}": {**order, **mode, **absent}}
+    return any_of([{"wildcard": {f"{name}.{each}": f"*{_escaped(text)}*"}} for each in ("value", "more")])

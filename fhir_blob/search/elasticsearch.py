@@ -26,7 +26,9 @@ from elasticsearch import (
 from fhir_blob.errors import BadParameter, Conflict, TookTooLong, Unavailable
 from fhir_blob.search import Clause, Document, Page, Query, Refused, dsl, mapping
 from fhir_blob.search.cursors import Position, seal, unseal
+from fhir_blob.search.queries import Dsl, all_of
 from fhir_blob.search.rows import current
+from fhir_blob.search.sorting import sort
 from fhir_blob.settings import Settings
 from fhir_blob.store import Reader
 
@@ -70,7 +72,7 @@ class ElasticsearchIndex:
         counts = query.total == "accurate" and (position is None or position.total is None)
         body = {
             "query": asked,
-            "sort": dsl.sort(query.sort),
+            "sort": sort(query.sort),
             "size": query.count + 1 if query.count else 0,
             "track_total_hits": counts,
             "docvalue_fields": ["type", "id"],
@@ -166,12 +168,12 @@ class ElasticsearchIndex:
         with _reached():
             self._client.info()
 
-    def _asked(self, tenant: str, types: Sequence[str], clauses: Sequence[Clause]) -> dsl.Dsl:
+    def _asked(self, tenant: str, types: Sequence[str], clauses: Sequence[Clause]) -> Dsl:
         resolver = _Resolver(self, tenant)
-        filters: list[dsl.Dsl] = [{"term": {"tenant": tenant}}]
+        filters: list[Dsl] = [{"term": {"tenant": tenant}}]
         if len(types) > _MOST_NAMED:
             filters.append({"terms": {"type": list(types)}})
-        return dsl.all_of([*filters, *(dsl.compiled(each, resolver) for each in clauses)])
+        return all_of([*filters, *(dsl.compiled(each, resolver) for each in clauses)])
 
     def _page(self, query: Query, body: Mapping[str, Any], position: Position | None) -> Mapping[str, Any]:
         """The first page is of the moment; those after it are of one point in time, as long as it is kept."""

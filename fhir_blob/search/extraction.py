@@ -241,7 +241,7 @@ _STRINGS: dict[str, tuple[str, ...]] = {
 def _string(rows: _Rows, param: str, group: int, text: str) -> None:
     folded = fold(text)
     rows.string.append((param, group, folded[:LONGEST_TEXT], text))
-    for at in range(_WINDOW, len(folded) - _WINDOW, _WINDOW):
+    for at in range(_WINDOW, len(folded) - _WINDOW + 1, _WINDOW):
         rows.string.append((f"{param}:more", group, folded[at : at + LONGEST_TEXT], ""))
 
 

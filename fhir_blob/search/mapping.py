@@ -17,7 +17,7 @@ from fhir_blob.fhir.definitions import SearchParameter, definitions
 from fhir_blob.search import Document
 from fhir_blob.search.extraction import components
 from fhir_blob.search.near import degrees
-from fhir_blob.search.terms import key
+from fhir_blob.search.terms import LONGEST_TEXT, key
 
 # Between the parts of a key; it stands in no text that FHIR allows.
 MARK = "\x1f"
@@ -191,7 +191,8 @@ def _token(fields: dict[str, Any], values: Sequence[Any]) -> None:
 
 def _string(fields: dict[str, Any], values: Sequence[Any], is_more: bool) -> None:
     value, exact = values
-    _add(fields, "grams", value)
+    start, end = "" if is_more else MARK, MARK if len(value) < LONGEST_TEXT else ""
+    _add(fields, "grams", f"{start}{value}{end}")
     if is_more:
         _add(fields, "more", value)
     else:

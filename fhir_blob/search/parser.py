@@ -12,7 +12,7 @@ from typing import Literal
 
 from fhir_blob.errors import BadParameter
 from fhir_blob.fhir.definitions import SearchParameter, definitions
-from fhir_blob.search import Clause, Include, Query, SortKey, values
+from fhir_blob.search import Clause, Include, Query, SortKey, filters, values
 from fhir_blob.search.clauses import QUOTED, Clauses, bad, check_text, parameters
 
 # What the edge does with the answer: not a matter of which resources are found.
@@ -119,6 +119,9 @@ def _understood(draft: _Draft, name: str, value: str) -> bool:
         return True
     if name.startswith(("_include", "_revinclude")) and name in _INCLUDES:
         draft.includes.append(_include(name, value))
+        return True
+    if name == "_filter" and value:
+        draft.criteria.extend(filters.read(draft.clauses, draft.types, value))
         return True
     clause = draft.clauses.read(draft.types, name, value)
     if clause is None:

@@ -14,10 +14,10 @@ from typing import Any
 
 from fhir_blob.fhir.definitions import definitions
 from fhir_blob.search import Criterion, Page, Query, SortKey
-from fhir_blob.search.compiler import NO_SOURCE, Compiler, Row, is_own, rank, sql, there
-from fhir_blob.search.conditions import Sql, all_of, any_of
+from fhir_blob.search.compiler import NO_SOURCE, Compiler, Row, asks_row, is_own, rank, sql, there
 from fhir_blob.search.cursors import Position, seal, unseal
 from fhir_blob.search.rows import SELECTED, WIDTH, version_of
+from fhir_blob.search.statements import Sql, all_of, any_of
 from fhir_blob.store import Reader
 
 
@@ -73,11 +73,12 @@ class _Plan:
 def _plan(reader: Reader, query: Query) -> _Plan:
     compiler = Compiler(reader)
     asked = [each for each in query.criteria if not is_own(each)]
-    own = tuple(compiler.holds(each, query.types, Row("r.rid", "r")) for each in query.criteria if is_own(each))
     by_id = any(isinstance(each, Criterion) and each.parameter.code == "_id" for each in query.criteria)
     first = None if by_id else min((each for each in asked if rank(each) < NO_SOURCE), key=rank, default=None)
     row = Row("r.rid" if first is None else "d.rid", "r")
-    rest = tuple(compiler.holds(each, query.types, row) for each in asked if each is not first)
+    others = [each for each in query.criteria if each is not first]
+    own = tuple(compiler.holds(each, query.types, Row("r.rid", "r")) for each in others if asks_row(each))
+    rest = tuple(compiler.holds(each, query.types, row) for each in others if not asks_row(each))
     if first is None:
         scope = (*compiler.scope("r", _named(query) if by_id else query.types), there("r", by_id=by_id))
         return _Plan(Sql("resource r"), row.rid, False, (*scope, *rest), own, reader.tenant, reader.is_postgresql)

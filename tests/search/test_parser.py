@@ -211,7 +211,7 @@ def test_terminology_is_named() -> None:
         parse(("code:below", "http://snomed.info/sct|123"))
 
 
-@pytest.mark.parametrize("name", ["colour", "subject.colour", "subject:Patient.colour", "_includes", "_filter"])
+@pytest.mark.parametrize("name", ["colour", "subject.colour", "subject:Patient.colour", "_includes"])
 def test_unknown(name: str) -> None:
     """An unknown parameter is ignored and named, or refused when the client is strict."""
     query = parse((name, "x"), ("status", "final"))
