@@ -6,6 +6,7 @@ import argparse
 import getpass
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -80,6 +81,7 @@ def _init(parsed: argparse.Namespace) -> None:
 
 
 def _settings(parsed: argparse.Namespace) -> None:
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # it may be piped into what reads no more than it wants
     settings = load()
     for each in fields(Settings):
         value = getattr(settings, each.name)
@@ -102,7 +104,6 @@ def _sweep(parsed: argparse.Namespace) -> None:
 
 
 def _index_worker(parsed: argparse.Namespace) -> None:
-    import signal
     from threading import Event, Thread
 
     from fhir_blob import app
