@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import orjson
 
@@ -84,7 +85,13 @@ def find(context: Context, reader: Reader, path: str, query: Query) -> Found:
 
 def _answer(context: Context, path: str, query: Query, page: Page, more: Included, blobs: outgoing.Blobs) -> Answer:
     shown = (*page.matches, *more.versions)
-    bodies = outgoing.bodies(context, shown, outgoing.settle(context, blobs))
+    blobs = outgoing.settle(context, blobs)
+    # "The list of elements does not apply to included resources": https://hl7.org/fhir/R4/search.html#elements
+    of_includes = replace(context, elements=())
+    bodies = [
+        *outgoing.bodies(context, page.matches, blobs),
+        *outgoing.bodies(of_includes, more.versions, blobs),
+    ]
     modes = ["match"] * len(page.matches) + ["include"] * len(more.versions)
     entries = [_entry(context, *each) for each in zip(shown, bodies, modes, strict=True)]
     warnings = list(_warnings(query, page, more))
@@ -110,8 +117,13 @@ def _entry(context: Context, version: Version, body: bytes, mode: str) -> bytes:
 
 def _warnings(query: Query, page: Page, more: Included) -> Iterable[tuple[str, str]]:
     """(issue code, sentence) of what the client may not expect."""
+    unknown = (
+        "is unknown to this server" if len(query.types) == 1 else "is not one that all types have which were searched,"
+    )
     for name in query.ignored:
-        yield "not-supported", f"The search parameter {name[:80]!r} is unknown to this server and was ignored."
+        yield "not-supported", f"The search parameter {name[:80]!r} {unknown} and was ignored."
+    for name in query.blank:
+        yield "incomplete", f"The search parameter {name[:80]!r} has no value and was ignored."
     if more.cut:
         yield "too-costly", f"More is to be included than the {_MOST_INCLUDED} resources that come with a page."
     if page.behind:

@@ -172,7 +172,7 @@ Clause = Criterion | Chain | Has | Compartment | Words | Concerning | AllOf | An
 
 @dataclass(frozen=True, slots=True)
 class Include:
-    """`_include=source:parameter:target`, or `_revinclude`; None is any.
+    """`_include=source:parameter:target`, or `_revinclude`; None is any, as is the source '*'.
 
     `iterates`: also asked of what was included.
     """
@@ -186,27 +186,31 @@ class Include:
 
 @dataclass(frozen=True, slots=True)
 class SortKey:
+    """`place` is where a distance is measured from: that of the parameter `near`."""
+
     parameter: SearchParameter
     descending: bool = False
+    place: Near | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
     """All criteria must match, in resources of one of the types; no type is every type.
 
-    `given` is what was understood, for the self link; `ignored` what was not. `principal` is who asks:
-    a cursor is good for nobody else.
+    `given` is what was understood, for the self link; `ignored` what was not, `blank` what had no value.
+    `principal` is who asks: a cursor is good for nobody else.
     """
 
     types: tuple[str, ...]
     criteria: tuple[Clause, ...] = ()
     sort: tuple[SortKey, ...] = ()
     count: int = 20
-    total: Literal["none", "estimate", "accurate"] = "accurate"
+    total: Literal["none", "accurate"] = "accurate"
     cursor: str | None = None
     includes: tuple[Include, ...] = ()
     given: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
+    blank: tuple[str, ...] = ()
     principal: str = ""
 
 

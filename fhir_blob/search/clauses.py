@@ -39,6 +39,10 @@ _MODIFIERS: Mapping[str, frozenset[str]] = {
     "uri": frozenset({"above", "below"}),
 }
 _UNMODIFIED = frozenset({"_id", "_lastUpdated"})
+# Beside the parameters that stand in the definitions.
+_BARE = frozenset({"_list", "_text", "_content", "_type"})
+# As R4's page has it beside its own code system, and R5.
+_ALIASES = {"of-type": "ofType"}
 _READERS: Mapping[str, Callable[[str, str], Value]] = {
     "ofType": values.of_type,
     "text": values.string,
@@ -61,17 +65,23 @@ class Clauses:
             return None
         if links > MOST_LINKS:
             raise bad(name, value, f"a chain has at most {MOST_LINKS} links")
-        if name.startswith("_has:"):
+        if name == "_has" or name.startswith("_has:"):
             return self._has(types, name, value, links)
+        bare, colon, modifier = name.partition(":")
+        if colon and bare in _BARE:
+            raise bad(name, value, f"{bare} does not take the modifier :{modifier[:40]}")
         if name == "_list":
             return self._listed(name, value, texts)
         if name in ("_text", "_content"):
             return _words("_text" if name == "_text" else "_content", value, texts)
         head, dot, rest = name.partition(".")
-        code, _, modifier = head.partition(":")
+        code, colon, modifier = head.partition(":")
         parameter = parameters(types).get(code)
         if parameter is None:
             return None
+        if colon and not modifier:
+            raise bad(name, value, "no modifier follows the colon")
+        modifier = _ALIASES.get(modifier, modifier)
         if dot:
             return self._chain(parameter, modifier, rest, name, value, links)
         self.count(name, len(texts))

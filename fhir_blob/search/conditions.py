@@ -23,7 +23,7 @@ from fhir_blob.search import (
     Value,
 )
 from fhir_blob.search.extraction import components
-from fhir_blob.search.near import reach
+from fhir_blob.search.near import distance, reach
 from fhir_blob.search.statements import Sql, all_of, any_of, one_of
 from fhir_blob.search.terms import LONGEST_TEXT, after_prefix, fold, inside, key, key_prefix
 
@@ -146,9 +146,8 @@ def _in_reach(place: Near) -> Sql:
     at, chord = reach(place)
     names = ("i.low", "iy.low", "iz.low")
     boxes = [Sql(f"{name} BETWEEN ? AND ?", (each - chord, each + chord)) for name, each in zip(names, at, strict=True)]
-    squares = " + ".join(f"({name} - ?) * ({name} - ?)" for name in names)
-    apart = tuple(each for coordinate in at for each in (coordinate, coordinate))
-    return all_of([*boxes, Sql(f"{squares} <= ?", (*apart, chord * chord))])
+    apart = distance(place, names)
+    return all_of([*boxes, Sql(f"{apart.text} <= ?", (*apart.arguments, chord * chord))])
 
 
 def _tokens(param: str, tokens: Sequence[Token], *, rank: int, negated: bool = False) -> Condition:

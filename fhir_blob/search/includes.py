@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from fhir_blob.fhir.definitions import SearchParameter, definitions
 from fhir_blob.search import Include
 from fhir_blob.search.compiler import sql
+from fhir_blob.search.referrers import ways
 from fhir_blob.search.rows import CURRENT, join, version_of
 from fhir_blob.search.statements import Sql, all_of, any_of, one_of
+from fhir_blob.search.terms import target
 from fhir_blob.store import Reader, Version
 
 _AT_ONCE = 200
+# A canonical as it was written: one that looks like a literal reference stands in the index in its parts.
+_CANONICAL = "CASE i.target_id WHEN '' THEN i.url ELSE i.url || '/' || i.target_type || '/' || i.target_id END"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ def included(reader: Reader, includes: Sequence[Include], matches: Sequence[Vers
     while wave and asked:
         new: list[Version] = []
         for include in asked:
-            for version in _of_include(reader, include, wave):
+            for version in _of_include(reader, include, wave, most + 1 + len(known)):
                 if version.rid not in known:
                     known.add(version.rid)
                     new.append(version)
@@ -46,22 +50,39 @@ def included(reader: Reader, includes: Sequence[Include], matches: Sequence[Vers
     return Included(tuple(found.values()))
 
 
-def _of_include(reader: Reader, include: Include, wave: Sequence[Version]) -> Iterator[Version]:
+def _of_include(reader: Reader, include: Include, wave: Sequence[Version], most: int) -> Iterator[Version]:
     step = _referring if include.reverse else _referred
     for start in range(0, len(wave), _AT_ONCE):
-        yield from step(reader, include, wave[start : start + _AT_ONCE])
+        for rids in step(reader, include, _by_type(wave[start : start + _AT_ONCE])):
+            yield from _fetched(reader, rids, most)
 
 
-def _referred(reader: Reader, include: Include, wave: Sequence[Version]) -> Iterator[Version]:
-    by_type: dict[str, list[int]] = {}
+def _by_type(wave: Sequence[Version]) -> dict[str, list[Version]]:
+    found: dict[str, list[Version]] = {}
     for each in wave:
-        if include.source in ("*", each.type):
-            by_type.setdefault(each.type, []).append(each.rid)
-    for type, rids in by_type.items():
-        codes = _codes(include, type)
+        found.setdefault(each.type, []).append(each)
+    return found
+
+
+def _fetched(reader: Reader, rids: Sql, most: int) -> Iterator[Version]:
+    """The first of them: a patient has more observations than anybody wants with one page."""
+    found = sql(
+        f"{CURRENT} FROM (",
+        rids,
+        Sql(f" ORDER BY 1 LIMIT ?) d {join(reader)} resource r ON r.rid = d.rid", (most,)),
+        f" {join(reader)} resource_version v ON v.seq = r.seq ORDER BY r.rid",
+    )
+    for row in reader.rows(found.text, found.arguments):
+        yield version_of(row)
+
+
+def _referred(reader: Reader, include: Include, wave: dict[str, list[Version]]) -> Iterator[Sql]:
+    for type, versions in wave.items():
+        codes = _codes(include, type) if include.source in ("*", type) else ()
         if codes:
-            yield from _rows(reader, _targets(reader, include, rids, codes))
-            yield from _rows(reader, _canonicals(reader, include, rids, codes))
+            from_these = all_of([one_of("i.rid", [each.rid for each in versions]), one_of("i.param", codes)])
+            yield _targets(reader, include, from_these)
+            yield _canonicals(reader, include, from_these)
 
 
 def _codes(include: Include, type: str) -> tuple[str, ...]:
@@ -79,35 +100,30 @@ def _is_reference(parameter: SearchParameter) -> bool:
     return parameter.type == "reference"
 
 
-def _targets(reader: Reader, include: Include, rids: Sequence[int], codes: Sequence[str]) -> Sql:
-    where = [one_of("i.rid", rids), one_of("i.param", codes), Sql("i.url = '' AND r.deleted = 0")]
+def _targets(reader: Reader, include: Include, from_these: Sql) -> Sql:
+    where = [from_these, Sql("i.url = '' AND r.deleted = 0")]
     if include.target:
         where.append(Sql("r.type = ?", (include.target,)))
     return sql(
-        CURRENT,
-        f" FROM reference_index i {join(reader)} resource r",
-        Sql(" ON r.tenant = ? AND r.type = i.target_type AND r.id = i.target_id ", (reader.tenant,)),
-        f"{join(reader)} resource_version v ON v.seq = r.seq WHERE ",
+        f"SELECT DISTINCT r.rid FROM reference_index i {join(reader)} resource r",
+        Sql(" ON r.tenant = ? AND r.type = i.target_type AND r.id = i.target_id WHERE ", (reader.tenant,)),
         all_of(where),
-        " ORDER BY r.rid",
     )
 
 
-def _canonicals(reader: Reader, include: Include, rids: Sequence[int], codes: Sequence[str]) -> Sql:
-    """References by the canonical `url` of a conformance resource."""
+def _canonicals(reader: Reader, include: Include, from_these: Sql) -> Sql:
+    """References by the canonical `url` of a conformance resource, and by its version where they name one."""
     types = (include.target,) if include.target else tuple(_with_url())
+    version = "SELECT 1 FROM token_index t WHERE t.rid = u.rid AND t.param = 'version' AND t.code = i.target_version"
     where = [
-        one_of("i.rid", rids),
-        one_of("i.param", codes),
-        Sql("i.url <> '' AND i.target_id = '' AND u.tenant = ? AND u.param = 'url'", (reader.tenant,)),
+        from_these,
+        Sql("i.url <> '' AND u.tenant = ? AND u.param = 'url'", (reader.tenant,)),
         one_of("u.type", types),
+        Sql(f"(i.target_version = '' OR EXISTS ({version}))"),
     ]
     return sql(
-        CURRENT,
-        f" FROM reference_index i {join(reader)} uri_index u ON u.value = i.url {join(reader)} resource r",
-        f" ON r.rid = u.rid {join(reader)} resource_version v ON v.seq = r.seq WHERE ",
+        f"SELECT DISTINCT u.rid FROM reference_index i {join(reader)} uri_index u ON u.value = {_CANONICAL} WHERE ",
         all_of(where),
-        " ORDER BY r.rid",
     )
 
 
@@ -118,34 +134,50 @@ def _with_url() -> Iterable[str]:
             yield type
 
 
-def _referring(reader: Reader, include: Include, wave: Sequence[Version]) -> Iterator[Version]:
-    by_type: dict[str, list[str]] = {}
-    for each in wave:
-        if include.target in (None, each.type):
-            by_type.setdefault(each.type, []).append(each.id)
-    codes = _codes(include, include.source)
-    if not by_type or not codes:
-        return
-    targets = [
-        all_of([one_of("i.target_id", ids), Sql("i.url = '' AND i.target_type = ?", (type,))])
-        for type, ids in by_type.items()
-    ]
-    hint = "" if reader.is_postgresql else " INDEXED BY reference_index_by_value"
-    where = [
-        Sql("i.tenant = ? AND i.type = ?", (reader.tenant, include.source)),
-        one_of("i.param", codes),
-        any_of(targets),
-    ]
-    found = sql(
-        CURRENT,
-        f" FROM reference_index i{hint} {join(reader)} resource r ON r.rid = i.rid",
-        f" {join(reader)} resource_version v ON v.seq = r.seq WHERE ",
-        all_of(where),
-        " ORDER BY r.rid",
+def _referring(reader: Reader, include: Include, wave: dict[str, list[Version]]) -> Iterator[Sql]:
+    for type, versions in wave.items():
+        sources = ways(type) if include.source == "*" else _sources(include)
+        if sources and include.target in (None, type):
+            ids = one_of("i.target_id", [each.id for each in versions])
+            yield _from(reader, sources, all_of([ids, Sql("i.url = '' AND i.target_type = ?", (type,))]))
+            named = _named(reader, versions) if type in _with_url() else None
+            if named is not None:
+                yield _from(reader, sources, named)
+
+
+def _sources(include: Include) -> tuple[tuple[str, str], ...]:
+    return tuple((include.source, code) for code in _codes(include, include.source))
+
+
+def _named(reader: Reader, versions: Sequence[Version]) -> Sql | None:
+    """References to these by their canonical, with their version or without one; None where they have none."""
+    asked = sql(
+        "SELECT u.value, t.code FROM uri_index u LEFT JOIN token_index t ON t.rid = u.rid AND t.param = 'version'",
+        Sql(" WHERE u.tenant = ? AND u.param = 'url' AND ", (reader.tenant,)),
+        one_of("u.rid", [each.rid for each in versions]),
     )
-    yield from _rows(reader, found)
+    places: list[tuple[str, str]] = []
+    exact: list[Sql] = []
+    for url, version in reader.rows(asked.text, asked.arguments):
+        type, id, _, base = target(url, "")
+        places.append((id, base))
+        place = Sql("i.target_id = ? AND i.url = ? AND i.target_type = ?", (id, base, type))
+        exact.append(all_of([place, one_of("i.target_version", ("", version or ""))]))
+    if not places:
+        return None
+    ids, bases = zip(*places, strict=True)  # what the index is sought by
+    return all_of([one_of("i.target_id", ids), one_of("i.url", bases), any_of(exact)])
 
 
-def _rows(reader: Reader, found: Sql) -> Iterator[Version]:
-    for row in reader.rows(found.text, found.arguments):
-        yield version_of(row)
+def _from(reader: Reader, sources: Sequence[tuple[str, str]], to_these: Sql) -> Sql:
+    """What refers to these by one of the (type, parameter)s; SQLite is told by which index."""
+    hint = "" if reader.is_postgresql else " INDEXED BY reference_index_by_value"
+    return sql(
+        Sql(
+            f"WITH way (type, param) AS (VALUES {', '.join(['(?, ?)'] * len(sources))})",
+            tuple(each for way in sources for each in way),
+        ),
+        f" SELECT DISTINCT i.rid FROM way {join(reader)} reference_index i{hint}",
+        Sql(" ON i.tenant = ? AND i.type = way.type AND i.param = way.param AND ", (reader.tenant,)),
+        to_these,
+    )

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 from fhir_blob.search import Near
+from fhir_blob.search.statements import Sql
 
 # As Elasticsearch has it, in metres.
 _RADIUS = 6_371_008.7714
@@ -81,3 +83,10 @@ def reach(value: Near) -> tuple[Point, float]:
     at = math.cos(phi) * math.cos(theta), math.cos(phi) * math.sin(theta), math.sin(phi)
     half = value.metres / (2 * _RADIUS)
     return at, _FAR if half >= math.pi / 2 else 2 * math.sin(half)
+
+
+def distance(value: Near, names: Sequence[str]) -> Sql:
+    """The square of the chord from there to the point whose coordinates have these names: it grows with the way."""
+    at, _ = reach(value)
+    squares = " + ".join(f"({name} - ?) * ({name} - ?)" for name in names)
+    return Sql(squares, tuple(each for coordinate in at for each in (coordinate, coordinate)))

@@ -6,37 +6,16 @@ to this server: those are ignored, and named in the Query, unless the client ask
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Sequence
 
 from fhir_blob.errors import BadParameter
-from fhir_blob.fhir.definitions import SearchParameter, definitions
-from fhir_blob.search import Clause, Include, Query, SortKey, filters, values
-from fhir_blob.search.clauses import QUOTED, Clauses, bad, check_text, parameters
+from fhir_blob.fhir.definitions import definitions
+from fhir_blob.search import Clause, Query, filters, values
+from fhir_blob.search.clauses import QUOTED, Clauses, bad, check_text
+from fhir_blob.search.controls import RESULT_PARAMETERS, Controls, placed
 
-# What the edge does with the answer: not a matter of which resources are found.
-RESULT_PARAMETERS = frozenset({"_summary", "_elements", "_format", "_pretty", "_attachments"})
-_TOTALS: Mapping[str, Literal["none", "estimate", "accurate"]] = {
-    "none": "none",
-    "estimate": "estimate",
-    "accurate": "accurate",
-}
-
-
-@dataclass(slots=True)
-class _Draft:
-    """What was understood so far."""
-
-    types: tuple[str, ...]
-    clauses: Clauses
-    count: int
-    max_count: int
-    criteria: list[Clause] = field(default_factory=list)
-    includes: list[Include] = field(default_factory=list)
-    sort: tuple[SortKey, ...] = ()
-    total: Literal["none", "estimate", "accurate"] = "accurate"
-    cursor: str | None = None
+__all__ = ["RESULT_PARAMETERS", "parse_period", "parse_query"]
+_LONGEST = 200_000
 
 
 def parse_query(
@@ -53,37 +32,60 @@ def parse_query(
     """The Query that the pairs ask; type None searches every type, or those that `_type` names.
 
     `base` is this server's own URL, under which a reference is a local one; `within` narrows the
-    search beforehand, as a compartment does. With `strict` an unknown parameter is a BadParameter,
-    else it is named in `ignored`.
+    search beforehand, as a compartment does. With `strict` a parameter that is unknown or has no value
+    is a BadParameter, else it is named in `ignored` or `blank`.
     """
-    given, ignored = [], []
+    _check_length(pairs)
+    types = (type,) if type is not None else _types(pairs)
+    controls, clauses = Controls(types, min(default_count, max_count), max_count), Clauses(base)
+    criteria: list[Clause] = []
+    given, ignored, blank = [], [], []
+    for name, value in pairs:
+        check_text(name, value)
+        if name == "_type" and type is None:
+            given.append((name, value))
+        elif _is_blank(name, value):
+            blank.append(name)
+        elif controls.take(name, value):
+            given.append((name, value))
+        elif name == "_filter":
+            criteria.extend(filters.read(clauses, types, value))
+            given.append((name, value))
+        elif (clause := clauses.read(types, name, value)) is not None:
+            criteria.append(clause)
+            given.append((name, value))
+        else:
+            ignored.append(name)
+        if strict and (blank or ignored):
+            told = "has no value" if blank else "is not known"
+            raise BadParameter(f"The search parameter {name[:QUOTED]!r} {told}.")
+    controls.check()
+    return Query(
+        types=types,
+        criteria=(*within, *criteria),
+        sort=placed(controls.sort, criteria),
+        count=controls.count,
+        total="accurate" if controls.count == 0 else controls.total,
+        cursor=controls.cursor,
+        includes=tuple(controls.includes),
+        given=tuple(given),
+        ignored=tuple(dict.fromkeys(ignored)),
+        blank=tuple(dict.fromkeys(blank)),
+        principal=principal,
+    )
+
+
+def _check_length(pairs: Sequence[tuple[str, str]]) -> None:
     length = sum(len(name) + len(value) for name, value in pairs)
     if length > _LONGEST:
         raise BadParameter(
             f"The query has {length} characters, from {pairs[0][0][:QUOTED]!r} on; at most {_LONGEST} are read."
         )
-    types = (type,) if type is not None else _types(pairs)
-    draft = _Draft(types, Clauses(base), min(default_count, max_count), max_count)
-    for name, value in pairs:
-        check_text(name, value)
-        if _understood(draft, name, value) or (name == "_type" and type is None):
-            given.append((name, value))
-        elif strict:
-            raise BadParameter(f"The search parameter {name[:QUOTED]!r} is not known, or has no value.")
-        else:
-            ignored.append(name)
-    return Query(
-        types=types,
-        criteria=(*within, *draft.criteria),
-        sort=draft.sort,
-        count=draft.count,
-        total="accurate" if draft.count == 0 else draft.total,
-        cursor=draft.cursor,
-        includes=tuple(draft.includes),
-        given=tuple(given),
-        ignored=tuple(dict.fromkeys(ignored)),
-        principal=principal,
-    )
+
+
+def _is_blank(name: str, value: str) -> bool:
+    """No cursor at all begins anew, which an empty one may not mean."""
+    return name != "_cursor" and not value.strip(",")
 
 
 def parse_period(name: str, value: str) -> tuple[int, int]:
@@ -107,86 +109,3 @@ def _types(pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     if not common:
         raise BadParameter("No type stands in every _type: put them into one, with commas between them.")
     return tuple(sorted(common))
-
-
-def _understood(draft: _Draft, name: str, value: str) -> bool:
-    """Take the parameter into the draft; False where it is unknown or empty."""
-    control = _CONTROLS.get(name)
-    if control is not None:
-        control(draft, name, value)
-        return True
-    if name in RESULT_PARAMETERS:
-        return True
-    if name.startswith(("_include", "_revinclude")) and name in _INCLUDES:
-        draft.includes.append(_include(name, value))
-        return True
-    if name == "_filter" and value:
-        draft.criteria.extend(filters.read(draft.clauses, draft.types, value))
-        return True
-    clause = draft.clauses.read(draft.types, name, value)
-    if clause is None:
-        return False
-    draft.criteria.append(clause)
-    return True
-
-
-def _take_count(draft: _Draft, name: str, value: str) -> None:
-    if not (value.isascii() and value.isdigit() and len(value) < 19):
-        raise bad(name, value, "it takes a whole number")
-    draft.count = min(int(value), draft.max_count)
-
-
-def _take_total(draft: _Draft, name: str, value: str) -> None:
-    if value not in _TOTALS:
-        raise bad(name, value, "it takes none, estimate or accurate")
-    draft.total = _TOTALS[value]
-
-
-def _take_cursor(draft: _Draft, name: str, value: str) -> None:
-    draft.cursor = value
-
-
-def _take_sort(draft: _Draft, name: str, value: str) -> None:
-    keys, known = [], parameters(draft.types)
-    for each in value.split(","):
-        descending = each.startswith("-")
-        parameter = known.get(each[1:] if descending else each)
-        if parameter is None or parameter.type in ("composite", "special"):
-            raise bad(name, value, f"{each[:40]!r} is not a parameter to sort by")
-        keys.append(SortKey(parameter, descending))
-    if len(keys) > _MOST_SORT_KEYS:
-        raise bad(name, value, f"it takes {_MOST_SORT_KEYS} keys")
-    draft.sort = tuple(keys)
-
-
-_MOST_SORT_KEYS, _LONGEST = 8, 200_000
-_CONTROLS: Mapping[str, Callable[[_Draft, str, str], None]] = {
-    "_count": _take_count,
-    "_total": _take_total,
-    "_cursor": _take_cursor,
-    "_sort": _take_sort,
-}
-_INCLUDES = {
-    f"{name}{modifier}": (name == "_revinclude", bool(modifier))
-    for name in ("_include", "_revinclude")
-    for modifier in ("", ":iterate", ":recurse")
-}
-
-
-def _include(name: str, value: str) -> Include:
-    """`Type:parameter[:target]`, `Type:*` or `*`: https://hl7.org/fhir/R4/search.html#include"""
-    reverse, iterates = _INCLUDES[name]
-    if value == "*" and not reverse:
-        return Include("*", None, None, iterates)
-    source, _, rest = value.partition(":")
-    code, _, target = rest.partition(":")
-    if source not in definitions().types or not code:
-        raise bad(name, value, "it is written Type:parameter or Type:parameter:target")
-    if target and target not in definitions().types:
-        raise bad(name, value, f"{target[:40]!r} is no resource type")
-    if code == "*":
-        return Include(source, None, target or None, iterates, reverse)
-    parameter: SearchParameter | None = definitions().searchable(source).get(code)
-    if parameter is None or parameter.type != "reference":
-        raise bad(name, value, f"{code[:40]!r} is no reference parameter of {source}")
-    return Include(source, parameter, target or None, iterates, reverse)

@@ -10,8 +10,8 @@ from fhir_blob.store import Reader
 
 def referrers(reader: Reader, type: str, id: str, *, limit: int) -> tuple[str, ...]:
     """'Type/id' of current resources one of whose reference parameters leads to it, at most `limit`."""
-    ways = _ways(type)
-    named = f"VALUES {', '.join(['(?, ?)'] * len(ways))}"
+    known = ways(type)
+    named = f"VALUES {', '.join(['(?, ?)'] * len(known))}"
     hint = "" if reader.is_postgresql else " INDEXED BY reference_index_by_value"
     join = "JOIN" if reader.is_postgresql else "CROSS JOIN"
     found = reader.rows(
@@ -19,13 +19,13 @@ def referrers(reader: Reader, type: str, id: str, *, limit: int) -> tuple[str, .
         f" FROM way {join} reference_index i{hint} ON i.tenant = ? AND i.type = way.type AND i.param = way.param"
         f" AND i.target_id = ? AND i.url = '' AND i.target_type = ?"
         f" {join} resource r ON r.rid = i.rid ORDER BY r.type, r.id LIMIT ?",
-        (*(each for way in ways for each in way), reader.tenant, id, type, limit),
+        (*(each for way in known for each in way), reader.tenant, id, type, limit),
     )
     return tuple(f"{found_type}/{found_id}" for found_type, found_id in found)
 
 
 @lru_cache(256)
-def _ways(type: str) -> tuple[tuple[str, str], ...]:
+def ways(type: str) -> tuple[tuple[str, str], ...]:
     """The (type, parameter)s that may refer to the type."""
     return tuple(
         (source, code)

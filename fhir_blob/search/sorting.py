@@ -34,6 +34,9 @@ def _sort_key(sort_key: SortKey) -> dict[str, Any]:
     code, kind = sort_key.parameter.code, sort_key.parameter.type
     if code in ("_id", "_lastUpdated"):
         return {"id" if code == "_id" else "last_updated": order}
+    if sort_key.place is not None:
+        at = {"lat": sort_key.place.latitude, "lon": sort_key.place.longitude}
+        return {"_geo_distance": {field(kind, code): at, "unit": "m", "ignore_unmapped": True, **order}}
     name, of_type = _SORTED[kind]
     mode = {"mode": "max" if sort_key.descending else "min"}
     absent = {"missing": "_last", "unmapped_type": of_type}

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_blob.fhir.definitions import definitions
-from fhir_blob.search import Criterion, Page, Query, SortKey
+from fhir_blob.search import Criterion, Near, Page, Query, SortKey
 from fhir_blob.search.compiler import NO_SOURCE, Compiler, Row, asks_row, is_own, rank, sql, there
 from fhir_blob.search.cursors import Position, seal, unseal
+from fhir_blob.search.near import distance
 from fhir_blob.search.rows import SELECTED, WIDTH, version_of
 from fhir_blob.search.statements import Sql, all_of, any_of
 from fhir_blob.store import Reader
@@ -157,11 +158,28 @@ def _sort_key(plan: _Plan, key: SortKey, number: int) -> Sql:
         return Sql(f"r.id{collation} AS k{number}")
     if code == "_lastUpdated":
         return Sql(f"r.last_updated AS k{number}")
+    if key.place is not None:
+        return _distance_key(plan, key.place, code, number)
     column, present = _SORTED[type]
     hint = "" if plan.is_postgresql else f" INDEXED BY {type}_index_by_rid"
     best = f"{'max' if key.descending else 'min'}(({column}){collation})"
     text = f"(SELECT {best} FROM {type}_index s{hint} WHERE s.rid = r.rid AND s.tenant = ? AND s.param = ?{present})"
     return Sql(f"{text} AS k{number}", (plan.tenant, code))
+
+
+def _distance_key(plan: _Plan, place: Near, code: str, number: int) -> Sql:
+    """How far away it is, as what grows with that."""
+    apart = distance(place, ("s.low", "sy.low", "sz.low"))
+    hint = "" if plan.is_postgresql else " INDEXED BY number_index_by_rid"
+    others = " ".join(
+        f"{_join(plan)} number_index s{axis}{hint} ON s{axis}.rid = s.rid AND s{axis}.grp = s.grp AND s{axis}.param = ?"
+        for axis in "yz"
+    )
+    text = (
+        f"(SELECT min({apart.text}) FROM number_index s{hint} {others} WHERE s.rid = r.rid AND s.tenant = ?"
+        f" AND s.param = ?) AS k{number}"
+    )
+    return Sql(text, (*apart.arguments, f"{code}:y", f"{code}:z", plan.tenant, f"{code}:x"))
 
 
 def _order(query: Query, name: str) -> str:

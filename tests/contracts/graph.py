@@ -340,9 +340,9 @@ def include(draw: st.DrawFn, type: str) -> tuple[str, str]:
     source = draw(st.sampled_from([type, *TYPES])) if name == "_include" else draw(st.sampled_from(TYPES))
     known = [(code, to) for code, (kind, _, to) in PARAMETERS[source].items() if kind == "reference"]
     modifier = draw(st.sampled_from(["", ":iterate", ":recurse"]))
-    if name == "_include" and (not known or draw(st.integers(0, 6)) == 0):
+    if not known or draw(st.integers(0, 6)) == 0:
         return f"{name}{modifier}", "*"
-    if not known or draw(st.integers(0, 3)) == 0:
+    if draw(st.integers(0, 3)) == 0:
         return f"{name}{modifier}", f"{source}:*{draw(st.sampled_from(['', ':Patient', ':Organization']))}"
     code, targets = draw(st.sampled_from(known))
     target = draw(st.sampled_from(["", "", *(f":{each}" for each in targets)]))

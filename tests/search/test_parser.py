@@ -151,7 +151,6 @@ def test_period(text: str, span: tuple[int, int]) -> None:
         ("_id:not", "1"),
         ("_sort", "nothing"),
         ("_sort", "code-value-quantity"),
-        ("_sort", ""),
         ("_count", "-1"),
         ("_count", "ten"),
         ("_total", "some"),
