@@ -168,6 +168,11 @@ class Router:
                     interaction, handler = methods[asked]
                     return interaction, handler, at
                 allowed |= set(methods)
+        if not allowed and given[-1][:1] == "$":
+            name = given[-1][:80]
+            raise NotFound(
+                f"{name!r} is no operation here: the CapabilityStatement, at /metadata, names those that are."
+            )
         if not allowed:
             raise NotFound("Nothing is at this URL.")
         names = ", ".join(sorted(allowed | {"OPTIONS"} | ({"HEAD"} if "GET" in allowed else set())))

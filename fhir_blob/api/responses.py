@@ -156,7 +156,7 @@ def _body(request: Request, preferred: Preferences, answer: Answer) -> bytes:
 
 def _formed(request: Request, body: bytes, type: str, headers: Headers) -> bytes:
     """FHIR JSON as the client wants to see it: with line breaks, or as XML. A header tells what XML cannot hold."""
-    pretty = bool(request.query) and request.parameter("_pretty") in _TRUE
+    pretty = _is_pretty(request)
     if not negotiation.is_xml(type):
         return codec.dump(codec.reparse(body), pretty=True) if pretty else body
     written = xml.write(codec.reparse(body), pretty=pretty)
@@ -164,6 +164,10 @@ def _formed(request: Request, body: bytes, type: str, headers: Headers) -> bytes
         names = ", ".join(_STRANGE.sub("?", each)[:_LONGEST_NAME] for each in written.left_out)
         headers.append(("Warning", f'199 - "Left out, having no form in XML: {names}"'))
     return written.text
+
+
+def _is_pretty(request: Request) -> bool:
+    return bool(request.query) and request.parameter("_pretty") in _TRUE
 
 
 def _done(answer: Answer) -> bytes:
@@ -191,6 +195,6 @@ def refusal(error: FhirError, request: Request | None = None) -> Ready:
     if request is not None:
         with suppress(FhirError):
             type = negotiation.fhir_type(request.accept, request.parameter("_format"))
-        body = xml.dump(codec.reparse(body)) if negotiation.is_xml(type) else body
+        body = _formed(request, body, type, [])
     told = [("Content-Type", type + _UTF_8), ("Content-Length", str(len(body)))]
     return Ready(error.status, [*_PLAIN, *error.headers.items(), *told], body)

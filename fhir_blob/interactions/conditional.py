@@ -63,6 +63,8 @@ def asked(context: Context, type: str, criteria: Criteria, most: int = 2) -> Que
         max_count=most,
         principal=context.principal.name,
     )
+    if not criteria:
+        raise PreconditionFailed(f"There is no criterion, and no id either: it would match every {type}.")
     if not query.criteria:
         raise PreconditionFailed(f"{told(type, criteria)!r} has no criterion: it would match every {type}.")
     return replace(query, count=most, total="none", sort=(), cursor=None, includes=())

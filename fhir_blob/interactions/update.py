@@ -56,8 +56,8 @@ def same_id(resource: dict[str, Any], id: str) -> None:
     if not _ID.match(id):
         raise BadRequest(f"{id[:80]!r} is no id: it takes 1 to 64 of A-Z, a-z, 0-9, '-' and '.'.")
     if resource.get("id") != id:
-        given = str(resource.get("id"))[:80]
-        raise BadRequest(f"The body's id is {given!r}, but the URL's is {id!r}.", expression="id")
+        given = repr(str(resource["id"])[:80]) if "id" in resource else "missing"
+        raise BadRequest(f"The body's id is {given}, but the URL's is {id!r}.", expression="id")
 
 
 def replaced(context: Context, transaction: Transaction, type: str, id: str, if_match: int | None) -> Version | None:

@@ -236,7 +236,7 @@ def test_patch_where(fhir: Client) -> None:
 @pytest.mark.parametrize(
     ("criteria", "status", "sentence"),
     [
-        ("", 412, "'Patient?' has no criterion: it would match every Patient."),
+        ("", 412, "There is no criterion, and no id either: it would match every Patient."),
         ("_count=1", 412, "'Patient?_count=1' has no criterion: it would match every Patient."),
         ("_sort=birthdate&_format=json", 412, "'Patient?_sort=birthdate&_format=json' has no criterion: it would match every Patient."),
         ("_include=Patient:organization", 412, "'Patient?_include=Patient:organization' has no criterion: it would match every Patient."),

@@ -47,6 +47,8 @@ def test_versions_stay_readable(fhir: Client) -> None:
         ("GET", "Patient/none", {}, 404, "Patient/none is not known."),
         ("GET", "Nothing/1", {}, 404, "'Nothing' is no resource type of FHIR R4."),
         ("GET", "Patient/1/2/3/4/5", {}, 404, "Nothing is at this URL."),
+        ("GET", "Patient/a/$no", {}, 404, "'$no' is no operation here: the CapabilityStatement, at /metadata, names those that are."),
+        ("PUT", "Patient/a", {"json": SMITH}, 400, "The body's id is missing, but the URL's is 'a'."),
         ("GET", "Patient/none/_history/x", {}, 404, "Patient/none has no version 'x'."),
         ("PATCH", "Patient/1/_history/1", {}, 405, "PATCH is not done here; what is: GET, HEAD, OPTIONS."),
         ("PATCH", "Patient/1", {"data": b"x", "headers": {"Content-Type": "text/plain"}}, 415, "Content-Type is 'text/plain': PATCH takes application/json-patch+json, application/merge-patch+json, application/fhir+json."),
@@ -206,6 +208,7 @@ def test_parts_of_a_resource(fhir: Client) -> None:
     assert "SUBSETTED" == elements["meta"]["tag"][0]["code"]
     assert "maritalStatus" not in summary and "name" in summary
     assert "\n" in fhir.get(f"{path}?_pretty=true").text
+    assert "\n" in fhir("GET", "Patient/none?_pretty=true").text
 
 
 def test_head_and_options(fhir: Client) -> None:
