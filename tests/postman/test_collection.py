@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from fhir_blob.api.fhir import ROUTES, Router
 from tests.services import newman
 from tests.services.server import ROOT, Server
 
@@ -31,6 +33,21 @@ def test_request_is_tested(item: dict[str, Any]) -> None:
     script = "\n".join(line for event in item["event"] if event["listen"] == "test" for line in event["script"]["exec"])
 
     assert "pm.response.to.have.status(" in script
+
+
+def test_every_interaction() -> None:
+    """The collection has each interaction and operation of the server."""
+    router = Router(ROUTES)
+    asked = [item["request"] for item in requests_in(COLLECTION)]
+    paths = [(each["method"], "/".join(each["url"].get("path", ()))) for each in asked if is_to_fhir(each)]
+    walked = {router.find(method, re.sub(r"{{\w+}}", "some", path))[0] for method, path in paths}
+
+    assert {interaction for _, methods in ROUTES for interaction, _ in methods.values()} == walked
+
+
+def is_to_fhir(asked: dict[str, Any]) -> bool:
+    """Not to S3, or by a URL that an answer held."""
+    return isinstance(asked["url"], dict) and asked["url"]["host"] == ["{{base_url}}"]
 
 
 def test_environments() -> None:
