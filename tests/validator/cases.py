@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.validator.elements import COLOUR, GREEN, RED, coded, url
+from tests.validator.guide_cases import GUIDE_CASES
 from tests.validator.r4_cases import CONSTRAINTS, Case
 from tests.validator.resources import (
     ABSENT,
@@ -292,4 +293,4 @@ EXTENSIONS: dict[str, Case] = {
     "with-shade": (patient("with-shade", extension=[extended("shade", valueCode="dark")]), ""),
     "with-shade-none": (patient("with-shade", active=True), "Patient.extension"),
 }
-CASES: dict[str, Case] = {**CONSTRAINTS, **ELEMENTS, **SLICES, **REFERENCES, **EXTENSIONS}
+CASES: dict[str, Case] = {**GUIDE_CASES, **CONSTRAINTS, **ELEMENTS, **SLICES, **REFERENCES, **EXTENSIONS}

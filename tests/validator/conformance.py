@@ -21,6 +21,7 @@ from tests.validator.elements import (
     url,
     value_set,
 )
+from tests.validator.guides import GUIDES
 
 ELEMENTS = [
     profile("count", "Patient", element("Patient.name", min=1, max="2"), element("Patient.photo", max="0")),
@@ -266,4 +267,4 @@ TERMS = [
     },
     value_set("warm", "red", "orange"),
 ]
-RESOURCES = [*TERMS, *EXTENSIONS, *ELEMENTS, *SLICES, *REFERENCES]
+RESOURCES = [*GUIDES, *TERMS, *EXTENSIONS, *ELEMENTS, *SLICES, *REFERENCES]

@@ -25,7 +25,7 @@ def element(id: str, **said: Any) -> dict[str, Any]:
 
 def profile(name: str, type: str, *elements: dict[str, Any], base: str = "", **more: Any) -> dict[str, Any]:
     root = more.pop("root", {})
-    kind = "resource" if type not in ("Extension", "HumanName", "Quantity") else "complex-type"
+    kind = "resource" if type not in ("Extension", "HumanName", "Quantity", "Identifier") else "complex-type"
     return {
         "resourceType": "StructureDefinition",
         "id": name,

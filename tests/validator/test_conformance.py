@@ -27,6 +27,14 @@ DEVIATIONS = {
     "by-type-other": "HAPI's snapshot leaves out that the slicing of value[x] is closed",
     "by-target": "HAPI takes the type of a target from the target alone, here it is read off 'Patient/1' too",
     "of-patients-other": "the same of a targetProfile",
+    "guide-either-target-other": "the same of two",
+    "guide-shortcut-none": "HAPI's snapshot leaves out what stands below valueQuantity, short for a slice of value[x]",
+    "guide-lab-code": "the same beside another such",
+    "guide-lab-text": "the same of valueCodeableConcept",
+    "guide-no-quantity": "HAPI takes a valueQuantity of a differential for the only type, though nobody says so",
+    "guide-category": "HAPI has the slice a/b beside a: by R4's profiling.html#reslicing it is a part of a",
+    "guide-category-none": "the same",
+    "guide-category-many": "the same",
 }
 _NOT_IN_A_PATH = re.compile(r"/\*.*?\*/|\[url='[^']*'\]|\.ofType\(\w+\)|\[0\]")
 _LAST = re.compile(r"\.[^.]+\Z")

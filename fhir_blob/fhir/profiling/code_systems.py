@@ -57,7 +57,7 @@ class CodeSystem:
         return code
 
     def passes(self, code: str, filter: Filter) -> bool | None:
-        operator, value = filter.get("op"), str(filter.get("value", ""))
+        operator, value = str(filter.get("op")), str(filter.get("value", ""))
         if filter.get("property") == "canonical" and operator == "=":
             return _are_comparable(code, value)
         if filter.get("property") not in _OF_THE_CODE:
@@ -148,7 +148,7 @@ class ListedCodeSystem(CodeSystem):
 _HIERARCHICAL = frozenset({"is-a", "descendent-of", "is-not-a", "generalizes"})
 
 
-def _compares(values: Iterable[str], operator: Any, value: str) -> bool | None:
+def _compares(values: Iterable[str], operator: str, value: str) -> bool | None:
     if operator == "=":
         return value in values
     if operator in ("in", "not-in"):

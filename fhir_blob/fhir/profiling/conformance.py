@@ -203,7 +203,10 @@ class Walk:
 
     @property
     def _means(self) -> Means:
-        return Means(self.find, self.resolve, self.until, self._conforms)
+        return Means(self.find, self.resolve, self.until, self._conforms, self._tree)
+
+    def _tree(self, url: str) -> Node:
+        return Node() if is_type(url) else self._known(url).root
 
     def _conforms(self, spot: Spot, url: str) -> bool | None:
         """None where the profile is not known."""

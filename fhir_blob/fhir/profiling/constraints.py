@@ -29,6 +29,8 @@ def check(resource: dict[str, Any], find: Find) -> Iterator[Issue]:
     means = Means(terms, Resolver(), until, lambda spot, url: None)
     for each in resources_in(resource):
         yield from coherence.of_resource(each)
+        if each.name == "contained":
+            continue  # it is a part of what contains it
         for spot in (each, *descendants(each)):
             if time.monotonic() > until:
                 told = "What would take longer than a validation may was not checked."

@@ -18,6 +18,7 @@ from fhir_blob.fhir.interpreter import Functions, interpreted
 from fhir_blob.fhir.nodes import Path
 from fhir_blob.fhir.paths import read_path
 from fhir_blob.fhir.profiling.resolving import Resolver, type_of
+from fhir_blob.fhir.profiling.tree import Node
 from fhir_blob.fhir.profiling.value_sets import Terms
 
 _LONGEST = 4000
@@ -33,13 +34,14 @@ _FOR_ITS_TYPE = re.compile(
 class Means:
     """What a check may ask, until a moment of time.monotonic().
 
-    `fits_profile` tells whether an element is by a profile, None where that is not known.
+    `fits_profile` tells whether an element is by a profile, None where that is not known; `tree` what a profile says.
     """
 
     terms: Terms
     resolve: Resolver
     until: float
     fits_profile: Callable[[Spot, str], bool | None]
+    tree: Callable[[str], Node] = lambda url: Node()
 
 
 class Untold(ValueError):

@@ -66,6 +66,12 @@ def _has_value(found: list[Spot], nodes: list[Node], means: Means) -> bool:
     return any(_fits(each, wanted, means.terms) for each in found for wanted in said)
 
 
+def _profiled(nodes: list[Node], means: Means) -> list[Node]:
+    """What is said of elements, and what the profiles of their types say."""
+    urls = (url for node in nodes for type in types(node.definition).values() for url in type.get("profile", ()))
+    return [*nodes, *(means.tree(url) for url in urls)]
+
+
 def _is_of_type(found: list[Spot], nodes: list[Node], named: str) -> bool:
     allowed = {type.lower() for node in nodes[:1] for type in types(node.definition)} or {named.lower()} - {""}
     if not allowed:
@@ -84,9 +90,13 @@ def _is_there(found: list[Spot], node: Node) -> bool:
 
 
 def _is_by_profile(found: list[Spot], node: Node, means: Means) -> bool:
-    urls = [url for each in types(node.definition).values() for url in each.get("profile", ())]
-    if not urls:
+    allowed = types(node.definition)
+    urls = [url for each in allowed.values() for url in each.get("profile", ())]
+    plain = {type for type, said in allowed.items() if not said.get("profile")}
+    if not urls and not plain:
         raise Unclear("a slice has no profile there")
+    if any(each.type in plain for each in found):
+        return True
     fits = any_of(means.fits_profile(each, url) for each in found for url in urls)
     if fits is None:
         raise Unclear(f"the profile {urls[0][:80]!r}")
@@ -100,7 +110,7 @@ def _at(spot: Spot, node: Node, path: str, means: Means) -> tuple[list[Spot], li
         name, url, type = step["name"], step["url"], step["type"]
         if name:
             found = [each for above in found for each in children(above, name)]
-            nodes = _named(nodes, name)
+            nodes = _named(_profiled(nodes, means), name)
         elif url:
             of_all = [each for above in found for each in children(above, "extension")]
             found = [each for each in of_all if isinstance(each.value, dict) and each.value.get("url") == url]

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from fhir_blob.fhir.profiling.tree import values_of
+from fhir_blob.fhir.ucum import canonical
 
 
 def departs(value: Any, wanted: Any, *, exactly: bool) -> str | None:
@@ -58,16 +59,21 @@ def limits(definition: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 def is_beyond(value: Any, kind: str, limit: Any) -> bool:
     """Whether the value lies, with all that it may mean, below a minValue or above a maxValue. Incomparable."""
+    comparator = value.get("comparator", "") if isinstance(value, dict) else ""
     order = _order(value, limit)
-    return order < 0 if kind == "minValue" else order > 0
+    if kind == "maxValue":
+        order, comparator = -order, comparator.translate(_MIRRORED)
+    if comparator.startswith(">"):
+        return False
+    return order < 0 or (order == 0 and comparator == "<")
+
+
+_MIRRORED = str.maketrans("<>", "><")
 
 
 def _order(value: Any, limit: Any) -> int:
     if isinstance(limit, dict) and isinstance(value, dict):
-        unit, other = _unit(value), _unit(limit)
-        if unit != other or value.get("value") is None or limit.get("value") is None:
-            raise Incomparable(f"of {unit!r} and {other!r}")
-        value, limit = value["value"], limit["value"]
+        value, limit = _amounts(value, limit)
     if isinstance(value, str) and isinstance(limit, str):
         return _order_in_time(value, limit)
     if isinstance(value, str | bool | dict) or isinstance(limit, str | bool | dict):
@@ -75,9 +81,27 @@ def _order(value: Any, limit: Any) -> int:
     return int(value > limit) - int(value < limit)
 
 
+def _amounts(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Of two quantities in one unit, be it that which UCUM makes of theirs."""
+    units = [_unit(each) for each in (one, other)]
+    values = [each.get("value") for each in (one, other)]
+    if None not in values and units[0] == units[1]:
+        return values[0], values[1]
+    made = [
+        canonical(str(each.get("system")), str(each.get("code")), float(value))
+        for each, value in zip((one, other), values, strict=True)
+        if value is not None
+    ]
+    ours, theirs = made if len(made) == 2 else (None, None)
+    if ours is None or theirs is None or ours[0] != theirs[0]:
+        raise Incomparable(f"of {units[0]!r} and {units[1]!r}")
+    return ours[1][0], theirs[1][0]
+
+
 def _unit(quantity: Mapping[str, Any]) -> str:
-    """A quantity's code in its system, its unit where it has no code."""
-    return f"{quantity.get('system', '')}|{quantity.get('code', quantity.get('unit', ''))}"[:80]
+    """A quantity's code in its system, its unit where it has no code; the currency of money."""
+    code = quantity.get("code") or quantity.get("unit") or quantity.get("currency") or ""
+    return f"{quantity.get('system', '')}|{code}"[:80]
 
 
 def _order_in_time(value: str, limit: str) -> int:
