@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fhir_blob.fhir.definitions import definitions
+from fhir_blob.fhir.nodes import json_names
 
 SUMMARIES = ("true", "text", "data", "count", "false")
 _SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
@@ -20,7 +21,7 @@ def view(resource: Mapping[str, Any], summary: str, elements: Sequence[str]) -> 
     type = resource["resourceType"]
     known = definitions().summary(type)
     if elements:
-        return _tagged(_only(resource, {*elements, *known.mandatory}))
+        return _tagged(_only(resource, {*_named(type, elements), *known.mandatory}))
     if summary == "true":
         return _tagged(_only(resource, {*known.summary, *known.mandatory}))
     if summary == "text":
@@ -28,6 +29,13 @@ def view(resource: Mapping[str, Any], summary: str, elements: Sequence[str]) -> 
     if summary == "data":
         return _tagged({name: value for name, value in resource.items() if name != "text"})
     return dict(resource)
+
+
+def _named(type: str, elements: Iterable[str]) -> Iterable[str]:
+    """The names in JSON: of a choice, which is `value` or `value[x]`, or one of its types, each."""
+    for each in elements:
+        name = each.removesuffix("[x]")
+        yield from [found for found, _ in json_names(type, name)] or [name]
 
 
 def _only(resource: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import orjson
 
 from fhir_blob.errors import NotFound, UnknownType
-from fhir_blob.fhir.definitions import definitions
+from fhir_blob.fhir import ucum
+from fhir_blob.fhir.definitions import SearchParameter, definitions
+from fhir_blob.fhir.paths import compile_path
 from fhir_blob.interactions import Answer, Context, Found, outgoing
 from fhir_blob.interactions.bundles import bundle, link
 from fhir_blob.interactions.read import current
-from fhir_blob.search import Clause, Compartment, Page, Query
+from fhir_blob.search import Clause, Compartment, Near, Page, Query
 from fhir_blob.search.includes import Included, included
+from fhir_blob.search.near import metres, named_place
 from fhir_blob.search.parser import parse_query
 from fhir_blob.store import Reader, Version
 
 COMPARTMENTS = ("Patient", "Encounter", "RelatedPerson", "Practitioner", "Device")
 # More than this comes with no page, however much it refers to.
 _MOST_INCLUDED = 1000
+_LOCATION_DISTANCE = "http://hl7.org/fhir/StructureDefinition/location-distance"
 
 
 def search(context: Context, type: str | None, pairs: Sequence[tuple[str, str]]) -> Answer:
@@ -92,8 +97,8 @@ def _answer(context: Context, path: str, query: Query, page: Page, more: Include
         *outgoing.bodies(context, page.matches, blobs),
         *outgoing.bodies(of_includes, more.versions, blobs),
     ]
-    modes = ["match"] * len(page.matches) + ["include"] * len(more.versions)
-    entries = [_entry(context, *each) for each in zip(shown, bodies, modes, strict=True)]
+    told = [*_told(query, page.matches), *([b'{"mode":"include"}'] * len(more.versions))]
+    entries = [_entry(context, *each) for each in zip(shown, bodies, told, strict=True)]
     warnings = list(_warnings(query, page, more))
     if warnings:
         entries.append(_outcome(f"urn:uuid:{context.services.new_id()}", warnings))
@@ -110,9 +115,28 @@ def _links(context: Context, path: str, query: Query, page: Page) -> dict[str, s
     return links
 
 
-def _entry(context: Context, version: Version, body: bytes, mode: str) -> bytes:
+def _entry(context: Context, version: Version, body: bytes, told: bytes) -> bytes:
     url = f"{context.base}/{version.type}/{version.id}".encode()
-    return b'{"fullUrl":"%s","resource":%s,"search":{"mode":"%s"}}' % (url, body, mode.encode())
+    return b'{"fullUrl":"%s","resource":%s,"search":%s}' % (url, body, told)
+
+
+def _told(query: Query, matches: Sequence[Version]) -> Iterable[bytes]:
+    """Of each match how it was found, and how far away: https://hl7.org/fhir/R4/extension-location-distance.html"""
+    named = named_place(query.criteria)
+    if named is None:
+        return [b'{"mode":"match"}'] * len(matches)
+    return [orjson.dumps({**_distance(*named, each), "mode": "match"}) for each in matches]
+
+
+def _distance(parameter: SearchParameter, place: Near, match: Version) -> dict[str, Any]:
+    """Nothing where it has moved off the globe since an index heard of it."""
+    focus = orjson.loads(match.body), match.type
+    found = [metres(place, each) for each, _ in compile_path(parameter.expression)(focus, focus)]
+    distances = [each for each in found if each is not None]
+    if not distances:
+        return {}
+    value = {"value": round(min(distances), 1), "unit": "m", "system": ucum.SYSTEM, "code": "m"}
+    return {"extension": [{"url": _LOCATION_DISTANCE, "valueDistance": value}]}
 
 
 def _warnings(query: Query, page: Page, more: Included) -> Iterable[tuple[str, str]]:

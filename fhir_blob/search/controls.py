@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from fhir_blob.fhir.definitions import SearchParameter, definitions
-from fhir_blob.search import Clause, Criterion, Include, Near, SortKey
+from fhir_blob.search import Clause, Include, Near, SortKey
 from fhir_blob.search.clauses import QUOTED, bad, parameters
+from fhir_blob.search.near import named_place
 
 # What the edge does with the answer: not a matter of which resources are found.
 RESULT_PARAMETERS = frozenset({"_summary", "_elements", "_format", "_pretty", "_attachments"})
@@ -68,12 +69,10 @@ def placed(keys: Iterable[SortKey], criteria: Sequence[Clause]) -> tuple[SortKey
 
 def _place(key: SortKey, criteria: Sequence[Clause]) -> Near:
     """BadParameter where `near` names no place, or several: with it no match is without a distance."""
-    code = key.parameter.code
-    given = (each for each in criteria if isinstance(each, Criterion) and each.parameter.code == code)
-    places = {value for each in given for value in each.values if isinstance(value, Near)}
-    if len(places) != 1:
+    code, named = key.parameter.code, named_place(criteria)
+    if named is None:
         raise bad("_sort", code, f"it takes one place to measure from, as in {code}=48.2|16.4|10|km")
-    return places.pop()
+    return named[1]
 
 
 def _take_count(controls: Controls, name: str, value: str) -> None:

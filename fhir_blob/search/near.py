@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from fhir_blob.search import Near
+from fhir_blob.fhir.definitions import SearchParameter
+from fhir_blob.search import Clause, Criterion, Near
 from fhir_blob.search.statements import Sql
 
 # As Elasticsearch has it, in metres.
@@ -90,3 +92,20 @@ def distance(value: Near, names: Sequence[str]) -> Sql:
     at, _ = reach(value)
     squares = " + ".join(f"({name} - ?) * ({name} - ?)" for name in names)
     return Sql(squares, tuple(each for coordinate in at for each in (coordinate, coordinate)))
+
+
+def named_place(criteria: Iterable[Clause]) -> tuple[SearchParameter, Near] | None:
+    """The one place that a search names, and by which parameter; None where it names none, or several."""
+    given = (each for each in criteria if isinstance(each, Criterion))
+    places = {value: each.parameter for each in given for value in each.values if isinstance(value, Near)}
+    return next(((parameter, place) for place, parameter in places.items()), None) if len(places) == 1 else None
+
+
+def metres(value: Near, position: Mapping[str, Any]) -> float | None:
+    """From there to a Location's position, along the globe; None where that is off it."""
+    latitude, longitude = position.get("latitude"), position.get("longitude")
+    if latitude is None or longitude is None or abs(latitude) > 90 or abs(longitude) > 180:
+        return None
+    at, _ = reach(value)
+    chord = math.dist(at, point(float(latitude), float(longitude)))
+    return 2 * _RADIUS * math.asin(min(1.0, chord / 2))

@@ -140,3 +140,29 @@ def test_revinclude_of_anything(fhir: Client) -> None:
     found = fhir.fhir("Patient?_id=sa-pat&_revinclude=*")
 
     assert (1, ["sa-1", "sa-2"]) == (found["total"], sorted(each["resource"]["id"] for each in found["entry"][1:]))
+
+
+def test_how_far_away(fhir: Client) -> None:
+    """Where a search names a place each match tells its distance, and the nearest comes first where that is asked."""
+    for id, latitude in (("sa-far", 48.3), ("sa-near", 48.21)):
+        position = {"latitude": latitude, "longitude": 16.4}
+        fhir.update({"resourceType": "Location", "id": id, "status": "active", "position": position})
+    found = fhir.fhir("Location?near=48.2|16.4|20&_sort=near&_id=sa-far,sa-near&status=active")
+
+    told = {each["resource"]["id"]: each["search"]["extension"][0] for each in found["entry"]}
+    assert ["sa-near", "sa-far"] == list(told)
+    assert {"value": 1111.9, "unit": "m", "system": "http://unitsofmeasure.org", "code": "m"} == told["sa-near"][
+        "valueDistance"
+    ]
+    assert "http://hl7.org/fhir/StructureDefinition/location-distance" == told["sa-far"]["url"]
+
+
+@pytest.mark.parametrize("element", ["value", "value[x]", "valueQuantity"])
+def test_elements_of_a_choice(fhir: Client, element: str) -> None:
+    """An element that may be of several types is meant by its name, with or without [x], and by that of one type."""
+    value = {"valueQuantity": {"value": 1}}
+    observation = {"resourceType": "Observation", "id": "sa-3", "status": "final", "code": {"text": "any"}}
+    fhir.update({**observation, "effectiveDateTime": "2024", **value})
+    found = fhir.fhir(f"Observation?_id=sa-3&_elements={element}")
+
+    assert [{"status", "code", "valueQuantity"}] == shown(found)
