@@ -16,8 +16,8 @@ from fhir_blob.errors import Gone
 from fhir_blob.fhir import attachments, codec
 from fhir_blob.fhir.attachments import Link
 from fhir_blob.fhir.references import LocalReference
-from fhir_blob.interactions import Answer, Context, incoming, integrity, read
-from fhir_blob.interactions.incoming import Draft
+from fhir_blob.interactions import Answer, Context, drafts, incoming, integrity, read
+from fhir_blob.interactions.drafts import Draft
 from fhir_blob.interactions.update import Written, replaced, same_id
 from fhir_blob.store import Blob, Method, Transaction, Version
 
@@ -127,7 +127,7 @@ def take(context: Context, given: dict[str, Any] | Upload, id: str, *, is_new: b
 
 
 def _taken(context: Context, id: str, resource: dict[str, Any], blob: Blob | None, *, as_data: bool | None) -> Taken:
-    return Taken(id, resource, blob, as_data, incoming.references_of(context, resource))
+    return Taken(id, resource, blob, as_data, drafts.references_of(context, resource))
 
 
 def _strip(resource: dict[str, Any]) -> None:
@@ -164,7 +164,7 @@ def _offer(
 
 
 def _draft(context: Context, resource: dict[str, Any], id: str, link: Link) -> Draft:
-    return incoming.binary_draft(context, dict(resource), id, link)
+    return drafts.binary_draft(context, dict(resource), id, link)
 
 
 def _create(context: Context, taken: Taken) -> Answer:
@@ -180,7 +180,7 @@ def create_in(context: Context, transaction: Transaction, taken: Taken) -> Versi
     """Store a new Binary, in the transaction."""
     assert taken.blob is not None  # of a new one
     drafted = _draft(context, taken.resource, taken.id, Link(taken.id, 1, bool(taken.as_data)))
-    incoming.put_bytes(transaction, taken.blob.with_(version=1))
+    drafts.put_bytes(transaction, taken.blob.with_(version=1))
     _refer(transaction, taken, 1)
     return transaction.put(drafted.version(1, context.services.clock(), "POST"), drafted.entries, expected=None)
 
@@ -224,7 +224,7 @@ def update_in(
 
 def _refer(transaction: Transaction, taken: Taken, number: int) -> None:
     """Note whom its securityContext names."""
-    named = incoming.referred(taken.references)
+    named = drafts.referred(taken.references)
     if named or number > 1:
         transaction.refer("Binary", taken.id, number, named)
 
@@ -247,7 +247,7 @@ def _place_bytes(
         for superseded in (offered, before):
             if superseded is not None and superseded.state in ("pending", "verifying"):
                 lifecycle.discard(transaction, superseded, now=now)
-        incoming.put_bytes(transaction, written.with_(version=number))
+        drafts.put_bytes(transaction, written.with_(version=number))
     elif before is None or before.state == "rejected":
         transaction.put_blob(_offer(context, id, content_type, number))
     elif before.state == "available" and offered is None and offers:

@@ -14,7 +14,7 @@ from typing import Any
 from fhir_blob.access import Request as Asked
 from fhir_blob.access import authorise
 from fhir_blob.errors import BadRequest, Conflict, PreconditionFailed
-from fhir_blob.interactions import Answer, Context, binary, incoming, integrity
+from fhir_blob.interactions import Answer, Context, binary, drafts, incoming, integrity
 from fhir_blob.interactions.binary import Upload
 from fhir_blob.interactions.delete import delete_in
 from fhir_blob.interactions.read import answer
@@ -100,12 +100,12 @@ def create(context: Context, type: str, resource: dict[str, Any], criteria: Crit
         found = one(context, transaction, type, criteria)
         if found is not None:
             return Written(found, created=False)
-        version = incoming.store_draft(transaction, drafted, None, context.services.clock(), "POST")
+        version = drafts.put(transaction, drafted, None, context.services.clock(), "POST")
         return Written(version, True, integrity.check(context, transaction, (drafted,)))
 
-    done = incoming.stored(context, drafted, work)
+    done = drafts.stored(context, drafted, work)
     if not done.created:
-        incoming.abandon(context, drafted)
+        drafts.abandon(context, drafted.made)
         return _existing(context, done.version)
     return done.answered(answer(context, done.version, status=201, made=drafted.blobs))
 
@@ -221,10 +221,10 @@ def _update(context: Context, type: str, resource: dict[str, Any], criteria: Cri
     def work(transaction: Transaction) -> Written:
         current = target.current(context, transaction, criteria, if_match)
         created = current is None or current.deleted
-        version = incoming.store_draft(transaction, drafted, current, context.services.clock(), "PUT")
+        version = drafts.put(transaction, drafted, current, context.services.clock(), "PUT")
         return Written(version, created, integrity.check(context, transaction, (drafted,)))
 
-    done = incoming.stored(context, drafted, work)
+    done = drafts.stored(context, drafted, work)
     made = answer(context, done.version, status=201 if done.created else 200, made=drafted.blobs)
     return done.answered(made)
 

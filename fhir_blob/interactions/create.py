@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fhir_blob.interactions import Answer, Context, incoming, integrity
+from fhir_blob.interactions import Answer, Context, drafts, incoming, integrity
 from fhir_blob.interactions.read import answer
 from fhir_blob.interactions.update import Written
 from fhir_blob.store import Transaction
@@ -16,8 +16,8 @@ def create(context: Context, type: str, resource: dict[str, Any]) -> Answer:
     drafted = incoming.draft(context, resource, context.services.new_id())
 
     def work(transaction: Transaction) -> Written:
-        version = incoming.store_draft(transaction, drafted, None, context.services.clock(), "POST")
+        version = drafts.put(transaction, drafted, None, context.services.clock(), "POST")
         return Written(version, True, integrity.check(context, transaction, (drafted,)))
 
-    done = incoming.stored(context, drafted, work)
+    done = drafts.stored(context, drafted, work)
     return done.answered(answer(context, done.version, status=201, made=drafted.blobs))

@@ -19,7 +19,7 @@ _QUOTED = 200
 
 
 class Referring(Protocol):
-    """What was written, and what it refers to: an incoming.Draft, or a binary.Taken."""
+    """What was written, and what it refers to: an drafts.Draft, or a binary.Taken."""
 
     @property
     def references(self) -> tuple[LocalReference, ...]: ...

@@ -15,7 +15,7 @@ from fhir_blob.access import Request as Asked
 from fhir_blob.access import authorise
 from fhir_blob.errors import BadRequest, Conflict, NotFound, PreconditionFailed, Unprocessable
 from fhir_blob.fhir import codec
-from fhir_blob.interactions import Answer, Context, binary, conditional, incoming, integrity, read
+from fhir_blob.interactions import Answer, Context, binary, conditional, drafts, incoming, integrity, read
 from fhir_blob.interactions.conditional import Criteria, Moved
 from fhir_blob.interactions.update import Written
 from fhir_blob.store import Transaction, Version
@@ -95,10 +95,10 @@ def _patch(context: Context, prior: Version, change: Change, if_match: int | Non
         current = transaction.lock(prior.type, prior.id)
         if current is None or current.version != prior.version:
             raise Moved(f"{prior.type}/{prior.id} was changed meanwhile.")
-        version = incoming.store_draft(transaction, drafted, current, context.services.clock(), "PATCH")
+        version = drafts.put(transaction, drafted, current, context.services.clock(), "PATCH")
         return Written(version, False, integrity.check(context, transaction, (drafted,)))
 
-    done = incoming.stored(context, drafted, work)
+    done = drafts.stored(context, drafted, work)
     return done.answered(read.answer(context, done.version, status=200, made=drafted.blobs))
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from fhir_blob.fhir import attachments, bundle
 from fhir_blob.fhir.bundle import Names
-from fhir_blob.interactions import Context, binary, incoming, parallel, read
+from fhir_blob.interactions import Context, binary, drafts, incoming, parallel, read
 from fhir_blob.interactions.binary import Taken
+from fhir_blob.interactions.drafts import Draft
 from fhir_blob.interactions.entries import Action, at_entry
-from fhir_blob.interactions.incoming import Draft
 from fhir_blob.interactions.patch import patched
 from fhir_blob.interactions.planned import BINARY, Plan
 from fhir_blob.store import Blob, Version
@@ -38,7 +38,7 @@ class Write:
     def give_up(self, context: Context) -> None:
         """What is in S3 for it goes."""
         if self.draft is not None:
-            incoming.abandon(context, self.draft)
+            drafts.abandon(context, self.draft.made)
         if self.taken is not None:
             binary.give_up(context, self.taken)
 

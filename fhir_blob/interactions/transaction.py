@@ -19,7 +19,7 @@ from fhir_blob.interactions import (
     Found,
     binary,
     conditional,
-    incoming,
+    drafts,
     integrity,
     outgoing,
     parallel,
@@ -181,7 +181,7 @@ class _Work:
         if write.taken is not None:
             return Done(201, binary.create_in(self._context, self._transaction, write.taken), write.blobs)
         assert write.draft is not None
-        version = incoming.store_draft(self._transaction, write.draft, None, self._now, "POST")
+        version = drafts.put(self._transaction, write.draft, None, self._now, "POST")
         return Done(201, version, write.blobs)
 
     def _update(self, write: Write) -> Done:
@@ -195,9 +195,7 @@ class _Work:
             )
             return Done(201 if created else 200, version, write.blobs)
         assert write.draft is not None
-        version = incoming.store_draft(
-            self._transaction, write.draft, current, self._now, "PATCH" if is_patch else "PUT"
-        )
+        version = drafts.put(self._transaction, write.draft, current, self._now, "PATCH" if is_patch else "PUT")
         return Done(201 if current is None or current.deleted else 200, version, write.blobs)
 
     def _replaced(self, write: Write) -> Version | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fhir_blob.errors import BadRequest, Issue, MethodNotAllowed, PreconditionFailed
-from fhir_blob.interactions import Answer, Context, incoming, integrity
+from fhir_blob.interactions import Answer, Context, drafts, incoming, integrity
 from fhir_blob.interactions.read import answer
 from fhir_blob.store import Transaction, Version
 
@@ -43,11 +43,11 @@ def update(context: Context, type: str, id: str, resource: dict[str, Any], *, if
 
     def work(transaction: Transaction) -> Written:
         current = replaced(context, transaction, type, id, if_match)
-        version = incoming.store_draft(transaction, drafted, current, context.services.clock(), "PUT")
+        version = drafts.put(transaction, drafted, current, context.services.clock(), "PUT")
         warnings = integrity.check(context, transaction, (drafted,))
         return Written(version, current is None or current.deleted, warnings)
 
-    done = incoming.stored(context, drafted, work)
+    done = drafts.stored(context, drafted, work)
     return done.answered(answer(context, done.version, status=201 if done.created else 200, made=drafted.blobs))
 
 

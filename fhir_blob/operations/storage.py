@@ -14,7 +14,7 @@ from fhir_blob.blobs import RESERVED, BlobStore, SignedUrl
 from fhir_blob.blobs.signing import LONGEST_URL
 from fhir_blob.errors import BadParameter, Conflict, NotFound
 from fhir_blob.fhir.attachments import Link
-from fhir_blob.interactions import Context, incoming
+from fhir_blob.interactions import Context, drafts
 from fhir_blob.interactions.delete import delete_in
 from fhir_blob.store import Blob, Transaction
 
@@ -79,7 +79,7 @@ def _pending(
         pending_key=filename,
     ).with_(upload_until=until)
     resource = {"resourceType": "Binary", "contentType": content_type}
-    drafted = incoming.binary_draft(context, resource, binary_id, Link(binary_id, 1))
+    drafted = drafts.binary_draft(context, resource, binary_id, Link(binary_id, 1))
     transaction.put(drafted.version(1, now, "POST"), drafted.entries, expected=None)
     transaction.put_blob(blob)
     return blob

@@ -17,7 +17,7 @@ from fhir_blob.fhir.profiling.resolving import Read
 from fhir_blob.fhir.profiling.value_sets import Find, Terms
 from fhir_blob.fhir.references import LocalReference
 from fhir_blob.fhir.validation import validate as problems
-from fhir_blob.interactions import Answer, Context, binary, incoming, integrity, read
+from fhir_blob.interactions import Answer, Context, binary, drafts, incoming, integrity, read
 from fhir_blob.interactions.delete import delete_in
 from fhir_blob.interactions.search import parsed
 from fhir_blob.interactions.update import replaced
@@ -92,7 +92,7 @@ def _of_resource(context: Context, asked: Asked, resource: Any) -> Iterator[Issu
             yield issue
     yield from _bytes(context, asked, resource)
     if context.services.settings.integrity != "off":
-        written = (_Referring(incoming.references_of(context, resource)),)
+        written = (_Referring(drafts.references_of(context, resource)),)
         yield from _undone(context, lambda transaction: integrity.check(context, transaction, written))
 
 

@@ -21,7 +21,7 @@ from fhir_blob.fhir.attachments import Link
 from fhir_blob.interactions import Context, Services
 from fhir_blob.interactions.create import create
 from fhir_blob.interactions.delete import delete
-from fhir_blob.interactions.incoming import binary_draft
+from fhir_blob.interactions.drafts import binary_draft
 from fhir_blob.interactions.update import update
 from fhir_blob.operations import removing
 from fhir_blob.operations.erase import erase, run_due
