@@ -4,9 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.validator.elements import BASE, coded
-from tests.validator.resources import CODE, NAME, allergy, bundle, component, item, observation, patient, resource
+from tests.validator.elements import BASE, CORE, coded
+from tests.validator.resources import (
+    CODE,
+    NAME,
+    UNITS,
+    allergy,
+    bundle,
+    component,
+    item,
+    milligrams,
+    observation,
+    patient,
+    resource,
+)
 
+GROUP = {"type": "person", "actual": True}
+BEATS = {"value": 60, "unit": "beats/minute", "system": UNITS, "code": "/min"}
+HEART = {
+    "status": "final",
+    "category": [
+        {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "vital-signs"}]}
+    ],
+    "code": {"coding": [{"system": "http://loinc.org", "code": "8867-4"}]},
+    "subject": {"reference": "Patient/1"},
+    "effectiveDateTime": "2020-01-01",
+}
 # By name the resource, and the element that is in error, '' where none is.
 Case = tuple[dict[str, Any], str]
 
@@ -62,6 +85,54 @@ CONSTRAINTS: dict[str, Case] = {
     "full-url": (
         {**bundle(resources=[]), "entry": [{"fullUrl": f"{BASE}/Patient/2", "resource": patient(id="1", active=True)}]},
         "Bundle.entry[0]",
+    ),
+    "canonical": (
+        resource("QuestionnaireResponse", (), {"status": "completed", "questionnaire": "Questionnaire/1"}),
+        "QuestionnaireResponse.questionnaire",
+    ),
+    "canonical-local": (
+        resource(
+            "QuestionnaireResponse",
+            (),
+            {
+                "status": "completed",
+                "questionnaire": "#q",
+                "contained": [resource("Questionnaire", (), {"id": "q", "status": "draft"})],
+            },
+        ),
+        "",
+    ),
+    "uuid": (patient(identifier=[{"system": "urn:uuid:1", "value": "1"}]), "Patient.identifier[0].system"),
+    "oid": (patient(identifier=[{"system": "urn:oid:1.2.", "value": "1"}]), "Patient.identifier[0].system"),
+    "identifier-uri": (
+        patient(identifier=[{"system": "urn:ietf:rfc:3986", "value": "1.2.3"}]),
+        "Patient.identifier[0]",
+    ),
+    "rng-2": (
+        observation(valueRange={"low": milligrams(2), "high": milligrams(1)}),
+        "Observation.value",
+    ),
+    "rng-2-kept": (observation(valueRange={"low": milligrams(1), "high": milligrams(1)}), ""),
+    "unit": (observation(valueQuantity=milligrams(1, code="mmHg")), "Observation.value"),
+    "unit-scale": (observation(valueQuantity=milligrams(1, code="[pH]")), ""),
+    "target": (observation(performer=[{"reference": "Encounter/1"}]), "Observation.performer[0]"),
+    "target-here": (
+        observation(contained=[resource("Group", (), {"id": "g", **GROUP})], performer=[{"reference": "#g"}]),
+        "Observation.performer[0]",
+    ),
+    "vital": (
+        resource("Observation", (), {"meta": {"profile": [f"{CORE}/heartrate"]}, **HEART, "valueQuantity": BEATS}),
+        "",
+    ),
+    "vital-unit": (
+        resource(
+            "Observation", (), {"meta": {"profile": [f"{CORE}/heartrate"]}, **HEART, "valueQuantity": milligrams(1)}
+        ),
+        "Observation.value.code",
+    ),
+    "birth-place": (
+        patient(extension=[{"url": f"{CORE}/patient-birthPlace", "valueString": "x"}]),
+        "Patient.extension[0].value",
     ),
     "unknown-code": (observation(code=coded("mauve")), "Observation.code.coding[0]"),
     "unknown-profile": (patient("nobody-knows", active=True), ""),

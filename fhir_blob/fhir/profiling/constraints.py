@@ -13,13 +13,15 @@ from typing import Any
 from fhir_blob.errors import Issue
 from fhir_blob.fhir.definitions import Element, constraints, definitions
 from fhir_blob.fhir.elements import Spot, descendants, fields, resources_in
-from fhir_blob.fhir.profiling import coherence
+from fhir_blob.fhir.profiling import coherence, published
 from fhir_blob.fhir.profiling.evaluation import Means, holds_true
-from fhir_blob.fhir.profiling.resolving import Resolver
+from fhir_blob.fhir.profiling.resolving import Resolver, text_of, type_of
 from fhir_blob.fhir.profiling.rules import coded
 from fhir_blob.fhir.profiling.value_sets import Find, Terms
 
 _SECONDS = 3.0
+# In coherence.py.
+_BY_HAND = frozenset({"rng-2"})
 _CODED = frozenset({"CodeableConcept", "Coding", "Quantity", "Age", "Count", "Distance", "Duration"})
 
 
@@ -38,6 +40,7 @@ def check(resource: dict[str, Any], find: Find) -> Iterator[Issue]:
                 return
             yield from _constraints(spot, means)
             yield from _binding(spot, terms)
+            yield from _target(spot, means)
             yield from coherence.of_element(spot, terms)
 
 
@@ -59,7 +62,7 @@ def _said(owner: str, name: str, type: str) -> Mapping[str, tuple[str, str, str]
     """Of a type or backbone element, and of its place in another."""
     known, found = constraints(), fields(owner).get(name) if owner else None
     paths = [type, *((f"{owner}.{found.stem}", f"{owner}.{found.stem}[x]") if found is not None else ())]
-    return {key: each for path in paths for key, each in known.get(path, {}).items()}
+    return {key: each for path in paths for key, each in known.get(path, {}).items() if key not in _BY_HAND}
 
 
 def _binding(spot: Spot, terms: Terms) -> Iterator[Issue]:
@@ -75,6 +78,20 @@ def _binding(spot: Spot, terms: Terms) -> Iterator[Issue]:
     elif not is_bound:
         told = f"{spot.path}: {coded(spot.value)} is no code of {element.codes!r}, to which it is bound."
         yield Issue("error", "code-invalid", told, spot.path)
+
+
+def _target(spot: Spot, means: Means) -> Iterator[Issue]:
+    """What a reference leads to, as far as it tells its type or is in the document."""
+    if spot.type != "Reference" or spot.parent is None:
+        return
+    owner, found = spot.parent.node[1], fields(spot.parent.node[1]).get(spot.name)
+    allowed = published.targets().get(f"{owner}.{found.stem}") if found is not None else None
+    if allowed:
+        target = means.resolve(spot)
+        type = target.type if target is not None else type_of(spot)
+        if type and type not in allowed:
+            told = f"{spot.path}: {text_of(spot)[:120]!r} refers to a {type}; R4 allows {', '.join(allowed)}."
+            yield Issue("error", "structure", told, spot.path)
 
 
 def _element(owner: str, name: str) -> Element | None:

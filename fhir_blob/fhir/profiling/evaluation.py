@@ -25,8 +25,10 @@ _LONGEST = 4000
 _ASKS = re.compile(r"\b(?:resolve|memberOf|conformsTo)\s*\(")
 # Of what a reference leads to only the type, which the reference tells.
 _RESOLVES = re.compile(r"\bresolve\s*\(\s*\)")
+_OF_TYPE = r"ofType\s*\(\s*[\w.]+\s*\)\s*\.\s*(?:exists|empty)\s*\(\s*\)"
 _FOR_ITS_TYPE = re.compile(
-    r"\bresolve\s*\(\s*\)[\s)]*(?:is\s+[\w.]+|\.\s*is\s*\(\s*[\w.]+\s*\)|\.\s*ofType\s*\(\s*[\w.]+\s*\)\s*\.\s*(?:exists|empty)\s*\(\s*\))"
+    r"\bresolve\s*\(\s*\)[\s)]*(?:is\s+[\w.]+|\.\s*is\s*\(\s*[\w.]+\s*\)"
+    rf"|\.\s*{_OF_TYPE}|\.\s*iif\s*\(\s*empty\(\)\s*,\s*true\s*,\s*{_OF_TYPE})"
 )
 
 

@@ -1,4 +1,4 @@
-"""What R4 publishes beside its types: its code systems, value sets, profiles and extensions, by canonical URL.
+"""What only a validation asks of R4: code systems, value sets, profiles and extensions by URL, references' targets.
 
 Source: https://hl7.org/fhir/R4/terminologies.html, https://hl7.org/fhir/R4/profilelist.html
 """
@@ -26,6 +26,13 @@ def find(type: str, url: str) -> Mapping[str, Any] | None:
     line = _lines(_FILES[type]).get(bare) if type in _FILES else None
     found = None if line is None else _resource(line)
     return found if found is None or not version or version == found.get("version") else None
+
+
+@lru_cache
+def targets() -> Mapping[str, tuple[str, ...]]:
+    """By the path of a Reference the types that it may lead to, where those are not all."""
+    found = codec.parse((_FOLDER / "targets.json").read_bytes())
+    return {path: tuple(types) for path, types in found.items()}
 
 
 @lru_cache

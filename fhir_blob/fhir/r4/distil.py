@@ -8,7 +8,7 @@
 - systems.json: {value set: system} of the required bindings whose codes are all of one system.
 - compartments.json: {compartment: {type: [search parameters]}}.
 - constraints.json: {path of an element: {key: [severity, sentence, FHIRPath]}}, without those of every element.
-- code_systems.json, value_sets.json, profiles.json: see distil_published.py.
+- code_systems.json, value_sets.json, profiles.json, targets.json: see distil_published.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fhir_blob.fhir.r4.distil_published import published
+from fhir_blob.fhir.r4.distil_published import published, targets
 
 Resources = Mapping[str, Mapping[str, Any]]
 
@@ -55,6 +55,7 @@ def distil(package: str) -> dict[str, str]:
         "codes.json": _text(codes),
         "systems.json": _text(_one_system(found, bound)),
         "compartments.json": _text(_compartments(found)),
+        "targets.json": _text(targets(structures)),
         "constraints.json": _text(_constraints(structures)),
         **{name: _text(content) for name, content in published(found.values()).items()},
     }

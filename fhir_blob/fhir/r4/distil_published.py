@@ -1,7 +1,8 @@
-"""Distils what R4 publishes beside its types: its code systems, value sets, profiles and extensions.
+"""Distils what only a validation asks for: code systems, value sets, profiles, extensions, and references' targets.
 
 - code_systems.json, value_sets.json, profiles.json: {canonical URL: the resource}, of which only that is left which a
   validation asks for. A profile has its differential alone.
+- targets.json: {path of an element: [types]} of the references that may not lead to every type.
 """
 
 from __future__ import annotations
@@ -15,6 +16,13 @@ _KEPT = frozenset(
 )
 _VALUES = ("fixed", "pattern", "minValue", "maxValue")
 _RESOURCE = ("resourceType", "url", "version")
+_CORE = "http://hl7.org/fhir/StructureDefinition/"
+# Where R4 4.0.1 uses these extensions itself, though their definitions forget it.
+_FURTHER = {
+    f"{_CORE}structuredefinition-fhir-type": "ElementDefinition.type",
+    f"{_CORE}structuredefinition-standards-status": "Element",
+    f"{_CORE}regex": "ElementDefinition.type",
+}
 
 
 def published(found: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -75,7 +83,20 @@ def _contained(contains: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]
 def _profile(resource: Mapping[str, Any]) -> dict[str, Any]:
     elements = [_element(each) for each in resource["differential"]["element"]]
     kept = _only(resource, *_RESOURCE, "type", "baseDefinition", "context", "contextInvariant")
+    if resource["url"] in _FURTHER:
+        kept["context"] = [*kept["context"], {"type": "element", "expression": _FURTHER[resource["url"]]}]
     return {**kept, "derivation": "constraint", "differential": {"element": elements}}
+
+
+def targets(structures: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The types that a Reference may lead to, by the path of its element; of an element without [x]."""
+    made: dict[str, list[str]] = {}
+    for element in (each for structure in structures for each in structure["snapshot"]["element"]):
+        for type in element.get("type", ()):
+            named = [url.rpartition("/")[2] for url in type.get("targetProfile", ())]
+            if type["code"] == "Reference" and named and "Resource" not in named:
+                made[element["path"].removesuffix("[x]")] = named
+    return made
 
 
 def _element(element: Mapping[str, Any]) -> dict[str, Any]:
