@@ -125,7 +125,7 @@ def new_id() -> str:
 
 def check(settings: Settings) -> None:
     """SettingsError for what must not be started."""
-    if settings.auth == "none" and not _is_loopback(settings.host):
+    if settings.auth == "none" and not is_loopback(settings.host):
         raise SettingsError(
             f"FHIR_BLOB_HOST is {settings.host!r}, but FHIR_BLOB_AUTH is 'none': everybody there could read and"
             " erase everything. Set FHIR_BLOB_AUTH=required and FHIR_BLOB_USERS or FHIR_BLOB_TOKENS."
@@ -163,7 +163,8 @@ def _check_lifetime(seconds: int, window: int) -> None:
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach it."""
     if host == "localhost":
         return True
     try:
@@ -206,7 +207,7 @@ def _jobs(services: Services, log: Log, stop: Event) -> None:
         try:
             jobs.run_due(services, reindexing(services))
         except FhirError as error:
-            log.warning("a job waits", error=error.with_cause())
+            log.warning("a job waits", **error.for_operator())
 
 
 def _erasures(services: Services, log: Log, stop: Event) -> None:
@@ -214,7 +215,7 @@ def _erasures(services: Services, log: Log, stop: Event) -> None:
         try:
             erase.run_due(services, log.warning)
         except FhirError as error:
-            log.warning("erasures wait", error=error.with_cause())
+            log.warning("erasures wait", **error.for_operator())
 
 
 def reindexing(services: Services) -> Reindexing:
@@ -244,4 +245,4 @@ def _work(services: Services, log: Log, stop: Event) -> None:
             well = time.monotonic()
         except FhirError as error:
             if time.monotonic() - well > _PATIENCE_SECONDS:
-                log.warning("outbox waits", error=error.with_cause())
+                log.warning("outbox waits", **error.for_operator())

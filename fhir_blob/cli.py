@@ -28,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         parsed.run(parsed)
     except (SettingsError, FhirError) as error:
-        print(f"fhir-blob: {error.with_cause() if isinstance(error, FhirError) else error}", file=sys.stderr)
+        told = error.for_operator().values() if isinstance(error, FhirError) else (str(error),)
+        print("fhir-blob:", " ".join(told), file=sys.stderr)
         sys.exit(2)
 
 

@@ -50,11 +50,11 @@ class FhirError(Exception):
         self.issues = issues or (Issue("error", self.code, diagnostics, expression),)
         self.headers = headers
 
-    def with_cause(self) -> str:
-        """For the operator alone: what the driver said of a part out of reach may name a host, or a user."""
-        cause = getattr(self.__cause__, "orig", None) or self.__cause__
-        reason = str(cause).strip().partition("\n")[0][:300] if isinstance(self, Unavailable) and cause else ""
-        return f"{str(self).removesuffix('.')}: {reason}" if reason else str(self)
+    def for_operator(self) -> dict[str, str]:
+        """`error`, and `cause` where a driver said more of a part out of reach: it may name a host, or a user."""
+        raised = getattr(self.__cause__, "orig", None) or self.__cause__
+        cause = str(raised).strip().partition("\n")[0][:300] if isinstance(self, Unavailable) and raised else ""
+        return {"error": str(self)} | ({"cause": cause} if cause else {})
 
 
 class BadRequest(FhirError):

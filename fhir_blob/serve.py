@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from functools import partial
+from urllib.parse import urlsplit
 
 from flask import Flask
 from granian.constants import HTTPModes, Interfaces
@@ -30,13 +31,7 @@ def serve(settings: Settings) -> None:
     settings = app.with_s3(settings)
     app.prepare(settings)
     metrics.collect_in(settings.data.resolve() / "metrics")
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    print(
-        f"FHIR base    {settings.public_url.rstrip('/') or f'http://{host}:{settings.port}'}/fhir\n"
-        f"S3 endpoint  {settings.s3_public_endpoint or settings.s3_endpoint or 'AWS'}\n"
-        f"Data         {settings.data.resolve()}",
-        flush=True,
-    )
+    tell(settings)
     server = Server(
         "fhir_blob",
         address=address,
@@ -51,6 +46,17 @@ def serve(settings: Settings) -> None:
         workers_kill_timeout=settings.stop_seconds,
     )
     server.serve(target_loader=partial(_worker, settings), wrap_loader=False)
+
+
+def tell(settings: Settings) -> None:
+    """Where everything is; and where clients elsewhere would get URLs of this machine's loopback, that they would."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    base = settings.public_url.rstrip("/") or f"http://{host}:{settings.port}"
+    s3 = settings.s3_public_endpoint or settings.s3_endpoint
+    print(f"FHIR base    {base}/fhir\nS3 endpoint  {s3 or 'AWS'}\nData         {settings.data.resolve()}", flush=True)
+    if app.is_loopback(urlsplit(s3).hostname or "") and not app.is_loopback(urlsplit(base).hostname or ""):
+        told = f"Presigned URLs lead to {s3}, which other machines cannot reach: set FHIR_BLOB_S3_PUBLIC_ENDPOINT."
+        print(f"Note         {told}", flush=True)
 
 
 def _free_address(host: str, port: int) -> str:

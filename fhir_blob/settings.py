@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 _LAST_PORT = 65_535
 
@@ -214,10 +215,18 @@ def _typed(name: str, value: Any) -> Any:
     if isinstance(typed, int | float) and not given["least"] <= typed <= given["most"]:
         most = f", and {given['most']} at most" if given["most"] < math.inf else ""
         raise SettingsError(f"{variable(name)} cannot be {shown}: it takes {given['least']} or more{most}.")
-    if given["urls"] and typed and not all(map(_URL.match, typed.split(","))):
+    if given["urls"] and typed and not all(map(_is_url, typed.split(","))):
         # Not quoted: it may hold a password.
         raise SettingsError(f"{variable(name)} takes a URL: http:// or https://, and a host.")
     return typed
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text.strip())
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 0) >= 0
+    except ValueError:
+        return False
 
 
 def _text(value: Any) -> str:
@@ -229,7 +238,6 @@ def _text(value: Any) -> str:
 _FIELDS = {each.name: each for each in fields(Settings)}
 # The file of settings; and what Kubernetes tells every pod beside a service that is named fhir-blob.
 _NO_SETTING = re.compile(r"FHIR_BLOB_(SETTINGS|SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_\w+)")
-_URL = re.compile(r"\s*https?://[^/\s]")
 _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _KINDS: dict[type, str] = {
     bool: "true or false",

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import requests
 
-from fhir_blob import cli
-from fhir_blob.settings import SettingsError, load
+from fhir_blob import cli, serve
+from fhir_blob.settings import Settings, SettingsError, load
 from tests.services.server import ROOT, StartServer, free_port
 
 HASH = "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHQ$aGFzaA"
@@ -46,6 +46,7 @@ def run(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedPr
         ({"INTEGRITY": "on"}, "FHIR_BLOB_INTEGRITY cannot be 'on': it takes one of off, warn, enforce."),
         ({"S3_BUKET": "x"}, "FHIR_BLOB_S3_BUKET is no setting: is FHIR_BLOB_S3_BUCKET meant?"),
         ({"COLOUR": "red"}, "FHIR_BLOB_COLOUR is no setting."),
+        ({"PUBLIC_URL": "https://[::1"}, "FHIR_BLOB_PUBLIC_URL takes a URL: http:// or https://, and a host."),
         ({"S3_ENDPOINT": "127.0.0.1:9000"}, "FHIR_BLOB_S3_ENDPOINT takes a URL: http:// or https://, and a host."),
         (
             {"ELASTICSEARCH": "http://one:9200,me:hunter2@two"},
@@ -96,21 +97,31 @@ def test_variables_of_kubernetes() -> None:
         ({"TOKENS": "app=hunter2"}, "FHIR_BLOB_TOKENS takes name=hash"),
         ({"DATA": "/proc/fhir"}, "FHIR_BLOB_DATA is '/proc/fhir', where nothing can be written: No such file"),
         ({"DATA": "/sys/fs"}, "FHIR_BLOB_DATA is '/sys/fs', where nothing can be written: "),
-        ({"DATABASE": "postgresql://me:hunter2@127.0.0.1:1/x"}, "The metadata store is out of reach: connection"),
-        ({"S3_BUCKET": "x", "S3_ENDPOINT": "http://127.0.0.1:1"}, "out of reach: Could not connect to the endpoint"),
+        ({"DATABASE": "postgresql://me:hunter2@127.0.0.1:1/x"}, "The metadata store is out of reach. connection"),
+        ({"S3_BUCKET": "x", "S3_ENDPOINT": "http://127.0.0.1:1"}, "out of reach. Could not connect to the endpoint"),
         ({"DATABASE": "mysql://me:hunter2@127.0.0.1:1/x"}, "it takes postgresql:// or sqlite:///."),
     ],
 )
-def test_refusals(given: dict[str, str], told: str, tmp_path: Path) -> None:
+def test_refusals(
+    given: dict[str, str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """`init` ends with status 2 and one line, which has the reason and no secret."""
-    keys = {"FHIR_BLOB_S3_ACCESS_KEY_ID": "key", "FHIR_BLOB_S3_SECRET_ACCESS_KEY": "hunter2"}
+    known = {"DATA": str(tmp_path / "data"), "S3_ACCESS_KEY_ID": "key", "S3_SECRET_ACCESS_KEY": "hunter2"}
+    for name, value in (known | given).items():
+        monkeypatch.setenv(f"FHIR_BLOB_{name}", value)
 
-    done = run(tmp_path, "init", **keys, **{f"FHIR_BLOB_{name}": value for name, value in given.items()})
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["init"])
 
-    assert (2, "", 1) == (done.returncode, done.stdout, done.stderr.count("\n")), done.stderr
-    assert done.stderr.startswith("fhir-blob: ")
-    assert told in done.stderr
-    assert "hunter2" not in done.stderr
+    printed = capsys.readouterr()
+    assert (2, "", 1) == (ended.value.code, printed.out, printed.err.count("\n")), printed.err
+    assert printed.err.startswith("fhir-blob: ")
+    assert told in printed.err
+    assert "hunter2" not in printed.err
 
 
 def test_port_taken(tmp_path: Path) -> None:
@@ -128,15 +139,31 @@ def test_port_taken(tmp_path: Path) -> None:
     assert not (tmp_path / "data" / "s3").exists()
 
 
-@pytest.mark.parametrize("host", ["localhost", "::1"])
-def test_host(host: str, start_server: StartServer) -> None:
-    """A name and an address of IPv6 are listened on too, and told as a URL."""
-    server = start_server(host=host, wait=False)
-    url = server.url.replace("127.0.0.1", f"[{host}]" if ":" in host else host)
+def test_host_by_name(start_server: StartServer) -> None:
+    """A name is listened on as its address."""
+    server = start_server(host="localhost", wait=False)
 
-    is_up = up(url)
+    assert up(server.url.replace("127.0.0.1", "localhost"))
 
-    assert (True, True) == (is_up, f"FHIR base    {url}/fhir\n" in server.log)
+
+@pytest.mark.parametrize(
+    ("given", "base", "is_noted"),
+    [
+        ({"host": "::1", "port": 81}, "http://[::1]:81/fhir", False),
+        ({"public_url": "https://fhir.example/"}, "https://fhir.example/fhir", True),
+        ({"host": "10.0.0.1"}, "http://10.0.0.1:8000/fhir", True),
+        ({"host": "10.0.0.1", "s3_public_endpoint": "https://s3.example"}, "http://10.0.0.1:8000/fhir", False),
+    ],
+)
+def test_told_at_the_start(
+    given: dict[str, Any], base: str, is_noted: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The base as a URL; and who serves others, but leaves presigned URLs to loopback, is told."""
+    serve.tell(Settings(**({"s3_endpoint": "http://127.0.0.1:8333"} | given)))
+
+    told = capsys.readouterr().out
+    assert f"FHIR base    {base}\n" in told
+    assert is_noted == ("which other machines cannot reach: set FHIR_BLOB_S3_PUBLIC_ENDPOINT." in told)
 
 
 def up(url: str, seconds: float = 40) -> bool:

@@ -10,6 +10,8 @@ from typing import Any, BinaryIO
 import orjson
 
 _FLUSH_SECONDS = 0.2
+_REPEAT_SECONDS = 60.0
+_MOST_SAID = 100
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -23,6 +25,7 @@ class Log:
     def __init__(self, level: str, out: BinaryIO | None = None) -> None:
         self._least = _LEVELS[level]
         self._out = out or sys.stdout.buffer
+        self._said: dict[tuple[str, str], float] = {}
         Thread(target=self._flush, name="log", daemon=True).start()
 
     def _flush(self) -> None:
@@ -35,9 +38,20 @@ class Log:
             self._write("info", did, told)
 
     def warning(self, did: str, **told: Any) -> None:
-        if self._least <= _LEVELS["warning"]:
+        """What was said within the last minute, whatever its cause, is not said again."""
+        if self._least <= _LEVELS["warning"] and not self._is_said(did, told):
             self._write("warning", did, told)
             self._out.flush()
+
+    def _is_said(self, did: str, told: dict[str, Any]) -> bool:
+        said = did, str({name: value for name, value in told.items() if name != "cause"})
+        now = time.monotonic()
+        if now - self._said.get(said, -_REPEAT_SECONDS) < _REPEAT_SECONDS:
+            return True
+        if len(self._said) >= _MOST_SAID:
+            self._said.clear()
+        self._said[said] = now
+        return False
 
     def error(self, did: str, **told: Any) -> None:
         self._write("error", did, told)
