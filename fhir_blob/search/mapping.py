@@ -224,7 +224,7 @@ def _date(fields: dict[str, Any], values: Sequence[Any]) -> None:
 
 def _span(low: float, high: float) -> dict[str, float]:
     """A closed span; an end that is infinite is left out."""
-    ends = {"gte": low, "lte": high}
+    ends = {"gte": min(low, _FAR), "lte": max(high, -_FAR)}
     return {name: end for name, end in ends.items() if math.isfinite(end)}
 
 

@@ -6,6 +6,7 @@ Source: https://hl7.org/fhir/R4/search.html#ptypes
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable
@@ -162,6 +163,8 @@ def _range(prefix: str, text: str, system: str | None = None, code: str | None =
     if prefix == "ap":
         tenth = abs(value) * Decimal(str(_APPROXIMATELY))
         low, high = min(low, value - tenth), max(high, value + tenth)
+    if not math.isfinite(float(low)) or not math.isfinite(float(high)):
+        raise ValueError("it is farther from 0 than any number that is kept")
     return Range(prefix, float(low), float(high), float(value), system, code)
 
 

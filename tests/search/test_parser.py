@@ -136,6 +136,8 @@ def test_period(text: str, span: tuple[int, int]) -> None:
         ("value-quantity", "many"),
         ("value-quantity", "5|mg"),
         ("value-quantity", "1e9999"),
+        ("value-quantity", "gt1e309"),
+        ("value-quantity", "ap-9.9e307|http://unitsofmeasure.org|km,1e400"),
         ("value-quantity", "٣"),
         ("code", "a|b|c"),
         ("code", "|"),

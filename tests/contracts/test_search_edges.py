@@ -1,4 +1,4 @@
-"""Searches by distance, and includes by canonical, on SQLite, on PostgreSQL and on Elasticsearch."""
+"""Distances, canonicals, leap seconds and numbers beyond all bounds, on SQLite, PostgreSQL and Elasticsearch."""
 
 from __future__ import annotations
 
@@ -142,4 +142,18 @@ def test_leap_second(store: Indexed, tenant: str) -> None:
         found(store, tenant, ("date", "2016-12-31T23:59:60Z")),
         found(store, tenant, ("date", "2017")),
         found(store, tenant, ("date", "2017-01-01T00:59:60+01:00")),
+    )
+
+
+def test_numbers_beyond_all_bounds(store: Indexed, tenant: str) -> None:
+    """FHIR writes decimals that no index keeps: they are more than every number, or less."""
+    observation = {"resourceType": "Observation", "status": "final", "code": {"text": "any"}}
+    for id, value in (("more", math.inf), ("less", -math.inf), ("one", 1.0)):  # as 1e400 is read
+        put(store, tenant, {**observation, "id": id, "valueQuantity": {"value": value}})
+
+    assert (["more"], ["less"], ["less", "one"], ["less", "one", "more"]) == (
+        found(store, tenant, ("value-quantity", "gt1e308")),
+        found(store, tenant, ("value-quantity", "lt-1e308")),
+        found(store, tenant, ("value-quantity", "le1e300")),
+        found(store, tenant, ("_sort", "value-quantity")),
     )
