@@ -43,6 +43,7 @@ _SYSTEM_OPERATIONS = (("reindex", f"{_DEFINITION}reindex"), ("meta", f"{_R4}Reso
 _FURTHER = (
     {"name": "_text", "definition": "http://hl7.org/fhir/SearchParameter/DomainResource-text", "type": "string"},
     {"name": "_content", "definition": "http://hl7.org/fhir/SearchParameter/Resource-content", "type": "string"},
+    {"name": "_filter", "type": "special"},
     {"name": "_list", "type": "special"},
     {"name": "_has", "type": "special"},
     {"name": "_type", "type": "special"},

@@ -147,7 +147,8 @@ class Compiler:
             case AnyOf():
                 return any_of([self.holds(each, types, row) for each in clause.clauses])
             case Not():
-                return sql("NOT (", self.holds(clause.clause, types, row), ")")
+                # PostgreSQL would make a join of each NOT EXISTS, and plan 200 of them for 9 seconds.
+                return sql("(NOT (", self.holds(clause.clause, types, row), ")) IS TRUE")
 
     def _name(self, letter: str) -> str:
         return f"{letter}{next(self._numbers)}"

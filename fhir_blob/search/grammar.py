@@ -26,7 +26,8 @@ OPERATORS = (
     *("pr", "po", "ss", "sb", "in", "ni", "re"),
 )
 _QUOTED = 100
-_NAME = re.compile(r"(_has:[A-Za-z]+:[A-Za-z0-9_-]+(?=:)|[A-Za-z_][A-Za-z0-9_-]*)(?::([A-Za-z]+)(?=[.\[]))?")
+_HAS = re.compile(r"(_has:[A-Za-z]+:[A-Za-z0-9_-]+)():")
+_NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)(?::([A-Za-z]+)(?=[.\[]))?")
 _WORD = re.compile(r"[A-Za-z]+(?=[\s(]|$)")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"(?=[\s)\]]|$)')
 _TOKEN = re.compile(r'[^\s)\]"][^\s)\]]*')
@@ -138,20 +139,27 @@ class _Parser:
         steps: list[Step] = []
         while True:
             name, type = self._name()
-            within = None
-            if self._mark("["):
-                within = self.filter(level + 1)
-                if not self._mark("]", skip=False):
-                    raise self.expected("'and', 'or' or ']'")
+            if name.startswith("_has:"):
+                steps.append(Step(name))
+                continue
+            within = self._within(level)
             steps.append(Step(name, type, within))
-            if self._mark(":" if name.startswith("_has:") else ".", skip=False):
+            if self._mark(".", skip=False):
                 continue
             if within is not None:
                 raise self.expected("'.' and a name")
             return tuple(steps)
 
+    def _within(self, level: int) -> Expression | None:
+        if not self._mark("["):
+            return None
+        found = self.filter(level + 1)
+        if not self._mark("]", skip=False):
+            raise self.expected("'and', 'or' or ']'")
+        return found
+
     def _name(self) -> tuple[str, str]:
-        found = _NAME.match(self._text, self.at)
+        found = _HAS.match(self._text, self.at) or _NAME.match(self._text, self.at)
         if found is None:
             raise self.expected("the name of a search parameter")
         self.at = found.end()

@@ -19,7 +19,9 @@ VALUES = {
     "token": "http://a.example|a", "string": "a", "reference": "Patient/1", "uri": "http://a.example", "date": "ge2024",
     "number": "lt5", "quantity": "5.4|http://unitsofmeasure.org|mg", "special": "48.2|16.4|10|km",
 }  # fmt: skip
-WITHOUT_TYPE = {"_list": "1", "_type": "Patient,Observation", "_text": "liver", "_content": "liver"}
+WITHOUT_TYPE = {
+    "_list": "1", "_type": "Patient,Observation", "_text": "liver", "_content": "liver", "_filter": "_id eq 1",
+}  # fmt: skip
 HAS = "_has:Provenance:target:_id"
 SAMPLE = 60
 

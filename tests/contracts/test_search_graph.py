@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from fhir_blob.fhir.definitions import definitions
 from fhir_blob.search import Compartment, Query, elasticsearch
 from fhir_blob.search.includes import Included, included
 from fhir_blob.search.parser import parse_query
-from tests.contracts import graph
+from tests.contracts import filtering, graph
 from tests.contracts.indexes import Contents, Indexed, delete, page, put, store
 from tests.contracts.observations import BASE
 
@@ -76,6 +78,25 @@ def test_references_are_followed(store: Indexed, wards: Contents, data: st.DataO
     expected = graph.search(wards.of[tenant], [type], pairs, patient)
 
     assert (pairs, expected) == (pairs, found(store, tenant, [type], pairs, patient, count))
+
+
+@settings(
+    max_examples=120,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(data=st.data())
+def test_filters_of_references(store: Indexed, wards: Contents, data: st.DataObject) -> None:
+    """And, or and not of what is there, of what it refers to and of what refers to it, to any depth."""
+    tenant = data.draw(st.sampled_from(list(wards.of)))
+    type = data.draw(st.sampled_from(graph.TYPES))
+    node = data.draw(filtering.tree(filtering.of_ward(type)))
+    text = filtering.written(node, random.Random(str(node)))
+
+    expected = filtering.in_ward(wards.of[tenant], type, node)
+
+    assert (text, expected) == (text, found(store, tenant, [type], [("_filter", text)], "", 5))
 
 
 def with_included(store: Indexed, tenant: str, query: Query, most: int = 1000) -> tuple[list[str], Included]:

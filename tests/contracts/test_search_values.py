@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from fhir_blob.fhir.definitions import activate
 from fhir_blob.search import Query
 from fhir_blob.search.parser import parse_query
-from tests.contracts import parameters, questions, records
+from tests.contracts import filtering, parameters, questions, records
 from tests.contracts.indexes import Contents, Indexed, delete, page, put, store
 from tests.contracts.readings import BASE, Resource
 
@@ -106,3 +107,23 @@ def test_values(store: Indexed, archives: Contents, data: st.DataObject) -> None
     answer = found(store, tenant, types, [*given, ("_total", total)], count)
 
     assert (given, expected, len(expected) if total == "accurate" else None) == (given, *answer)
+
+
+@settings(
+    max_examples=200,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(data=st.data())
+def test_filters_of_values(store: Indexed, archives: Contents, data: st.DataObject) -> None:
+    """Every operator on every kind of value, with and, or and not between them, page by page, with the total."""
+    tenant = data.draw(st.sampled_from(list(archives.of)))
+    type = data.draw(st.sampled_from(sorted(parameters.PARAMETERS)))
+    node = data.draw(filtering.tree(filtering.of_records(type, archives.of[tenant]), 1))
+    text = filtering.written(node, random.Random(str(node)))
+
+    expected = filtering.in_records(archives.of[tenant], type, node)
+    answer = found(store, tenant, [type], [("_filter", text)], max(2, len(expected) // 3))
+
+    assert (text, expected, len(expected)) == (text, *answer)
