@@ -6,7 +6,10 @@ Source: https://hl7.org/fhir/R4/fhirpath.html, https://hl7.org/fhirpath/N1/
 
 from __future__ import annotations
 
+import math
 import re
+import threading
+import time
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import lru_cache
@@ -19,10 +22,10 @@ from fhir_blob.fhir.primitives import CHECKS
 Functions = Mapping[str, Mapping[str, Any]]
 
 
-def interpreted(expression: str, functions: Functions | None = None) -> Path:
-    """A closure as compile_path() has it; ValueError, when it is called, for what is not understood.
+def interpreted(expression: str, functions: Functions | None = None, until: float = math.inf) -> Path:
+    """A closure as compile_path() has it; ValueError, when it is called, for what is not understood or takes too long.
 
-    `functions` are known beside those of FHIRPath.
+    `functions` are known beside those of FHIRPath; `until` is a moment of time.monotonic().
     """
 
     def run(focus: Pair, resource: Pair) -> list[Pair]:
@@ -36,6 +39,7 @@ def interpreted(expression: str, functions: Functions | None = None) -> Path:
         try:
             root = focus[0] if focus[0] is resource[0] else ResourceNode.create_node(*focus)  # type: ignore[no-untyped-call]
             variables = {**_VARIABLES, "resource": resource[0]}
+            _limit.until = until
             found = fhirpathpy.apply_parsed_path(root, _parsed(expression), variables, models["r4"], options)  # type: ignore[no-untyped-call]
         except Exception as error:  # it raises no other for what cannot be done with a value
             raise ValueError(f"{expression[:100]!r} is not understood: {error}") from error
@@ -48,7 +52,31 @@ def interpreted(expression: str, functions: Functions | None = None) -> Path:
 def _parsed(expression: str) -> Any:
     from fhirpathpy.parser import parse
 
-    return parse(expression)  # type: ignore[no-untyped-call]
+    return _stepwise(parse(expression))  # type: ignore[no-untyped-call]
+
+
+class _Limit(threading.local):
+    """Of the expression that this thread evaluates."""
+
+    until = math.inf
+
+
+_limit = _Limit()
+
+
+class _Step(dict[str, Any]):
+    """A node of a parsed expression: each time that fhirpathpy comes by, it may be too late."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name == "type" and time.monotonic() > _limit.until:
+            raise TimeoutError("it takes too long")
+        return super().__getitem__(name)
+
+
+def _stepwise(node: Any) -> Any:
+    if isinstance(node, dict):
+        return _Step({name: _stepwise(each) for name, each in node.items()})
+    return [_stepwise(each) for each in node] if isinstance(node, list) else node
 
 
 def _has_value(values: list[Any]) -> list[bool]:

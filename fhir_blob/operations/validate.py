@@ -196,12 +196,29 @@ def finder(context: Context) -> Find:
         query = parsed(context, type, [("url", bare.replace("\\", "\\\\").replace(",", "\\,")), ("_count", "20")])
         with context.services.store.read(context.tenant) as reader:
             matches = context.services.rows.search(reader, query).matches
-        stored = [codec.parse(each.body) for each in sorted(matches, key=lambda each: -each.last_updated)]
-        own = [each for each in profiles.resources() if each["resourceType"] == type and each["url"] == bare]
-        given = (each for each in (*stored, *own) if not version or each.get("version") == version)
+        stored = [_read(each.body) for each in sorted(matches, key=lambda each: -each.last_updated)]
+        given = (each for each in (*stored, *_own(type, bare)) if not version or each.get("version") == version)
         return next(given, None) or published.find(type, url)
 
     return find
+
+
+def _read(body: bytes) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = _kept(body) if len(body) < _KEPT else codec.parse(body)
+    return found
+
+
+@lru_cache(128)  # the same profiles come with every request
+def _kept(body: bytes) -> Any:
+    return codec.parse(body)
+
+
+_KEPT = 500_000
+
+
+@lru_cache(256)
+def _own(type: str, url: str) -> tuple[Mapping[str, Any], ...]:
+    return tuple(each for each in profiles.resources() if each["resourceType"] == type and each["url"] == url)
 
 
 def reader(context: Context) -> Read:

@@ -17,7 +17,13 @@ from fhir_blob.fhir.elements import Spot, children, descendants, resources_in, r
 from fhir_blob.fhir.profiling import extensions, rules, slicing
 from fhir_blob.fhir.profiling.evaluation import Means
 from fhir_blob.fhir.profiling.resolving import Read, Resolver, text_of, type_of
-from fhir_blob.fhir.profiling.rules import Finding, is_instance, is_type, quoted, unchecked
+from fhir_blob.fhir.profiling.rules import (
+    Finding,
+    is_instance,
+    is_type,
+    quoted,
+    unchecked,
+)
 from fhir_blob.fhir.profiling.tree import CORE, Node, tree, types
 from fhir_blob.fhir.profiling.value_sets import Find, Terms
 

@@ -10,15 +10,16 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from fhir_blob.fhir.definitions import definitions
 from fhir_blob.fhir.elements import Spot
 from fhir_blob.fhir.interpreter import Functions, interpreted
-from fhir_blob.fhir.nodes import Path
-from fhir_blob.fhir.paths import read_path
+from fhir_blob.fhir.nodes import Node, Path
+from fhir_blob.fhir.paths import compiled
+from fhir_blob.fhir.profiling import tree
 from fhir_blob.fhir.profiling.resolving import Resolver, type_of
-from fhir_blob.fhir.profiling.tree import Node
 from fhir_blob.fhir.profiling.value_sets import Terms
 
 _LONGEST = 4000
@@ -43,7 +44,7 @@ class Means:
     resolve: Resolver
     until: float
     fits_profile: Callable[[Spot, str], bool | None]
-    tree: Callable[[str], Node] = lambda url: Node()
+    tree: Callable[[str], tree.Node] = lambda url: tree.Node()
 
 
 class Untold(ValueError):
@@ -72,10 +73,16 @@ def evaluated(expression: str, spot: Spot, means: Means) -> list[Any] | None:
 
 
 def _path(expression: str, spot: Spot, means: Means) -> Path:
-    if not _ASKS.search(expression):
-        return read_path(expression)
+    node = None if _ASKS.search(expression) else _compiled(expression)
+    if node is not None:
+        return lambda focus, resource: node([focus], resource)
     by_type = len(_RESOLVES.findall(expression)) == len(_FOR_ITS_TYPE.findall(expression))
-    return interpreted(expression, _functions(spot, means, by_type=by_type))
+    return interpreted(expression, _functions(spot, means, by_type=by_type), means.until)
+
+
+@lru_cache(512)  # the invariants of a profile come again
+def _compiled(expression: str) -> Node | None:
+    return compiled(expression)
 
 
 def _functions(spot: Spot, means: Means, *, by_type: bool) -> Functions:
