@@ -65,6 +65,7 @@ def prepare(settings: Settings) -> None:
 def application(services: Services, log: Log) -> Flask:
     """The routes and their edge around the services."""
     app = Flask("fhir_blob", static_folder=None)
+    app.url_map.merge_slashes = False  # the keys of an S3 may have them
     settings, metrics = services.settings, Metrics()
     rate = RateLimit(settings.data / "rate-limit", settings.rate_limit) if settings.rate_limit else None
     admission = Admission(Credentials(settings), rate)

@@ -5,11 +5,10 @@ Source: https://hl7.org/fhir/R4/binary.html#rest
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
-
-from werkzeug.http import parse_range_header
 
 from fhir_blob.api import compression, negotiation, requests, transfers
 from fhir_blob.api.requests import Request
@@ -24,6 +23,7 @@ Handler = Callable[[Request, Context, dict[str, str]], Answer]
 Route = tuple[str, dict[str, tuple[str, Handler]]]
 
 TYPE = "Binary"
+_RANGE = re.compile(r"[Bb][Yy][Tt][Ee][Ss]=[ \t]*(?!-[ \t]*\Z)([0-9]{0,99})-([0-9]{0,99})[ \t]*")
 
 
 def _create(request: Request, context: Context, at: dict[str, str]) -> Answer:
@@ -130,7 +130,6 @@ def _transferred(request: Request, context: Context, take: Any) -> Answer:
         answer: Answer = take(_upload(request, body, size))
         return answer
     finally:
-        transfers.drain(body)
         context.services.transfers.leave()
 
 
@@ -162,14 +161,18 @@ def _wanted(request: Request) -> Wanted | None:
 
 
 def _range(request: Request, size: int) -> tuple[int, int] | None:
-    """The one byte range asked for: https://www.rfc-editor.org/rfc/rfc9110#name-range
+    """The one byte range asked for, as far as there are bytes: https://www.rfc-editor.org/rfc/rfc9110#name-range
 
-    Several ranges are answered with everything.
+    Several ranges, and what is none, are answered with everything; ValueError where no byte is in the range.
     """
-    given = parse_range_header(request.header("RANGE"))
-    if given is None or given.units != "bytes" or len(given.ranges) != 1:
+    match = _RANGE.fullmatch(request.header("RANGE") or "")
+    if match is None:
         return None
-    found = given.range_for_length(size)
-    if found is None:
+    first, last = match.groups()
+    if first and last and int(last) < int(first):
+        return None
+    start = int(first) if first else max(size - int(last), 0)
+    stop = min(int(last) + 1, size) if first and last else size
+    if start >= stop:
         raise ValueError("no byte in range")
-    return found
+    return start, stop

@@ -60,6 +60,8 @@ class Edge:
         return body
 
     def _let_in(self, environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        if environ["PATH_INFO"].startswith("/fhir//"):  # of a client that joins a base and a path with a slash each
+            environ["PATH_INFO"] = "/fhir/" + environ["PATH_INFO"][6:].lstrip("/")
         if not self._compresses:
             environ.pop("HTTP_ACCEPT_ENCODING", None)
         try:

@@ -20,7 +20,7 @@ from typing import Any
 from fhir_blob.access import ANYBODY, Principal
 from fhir_blob.access.credentials import Credentials
 from fhir_blob.api.requests import Request
-from fhir_blob.errors import HeaderTooLarge, Throttled, Unauthenticated, UrlTooLong
+from fhir_blob.errors import BadRequest, HeaderTooLarge, Throttled, Unauthenticated, UrlTooLong
 
 LONGEST_URL, LONGEST_HEADER = 32_768, 8_192
 # Those that the server reads. All headers together are the HTTP server's to limit.
@@ -29,15 +29,22 @@ _READ = (
     "HTTP_ACCEPT",
     "HTTP_ACCEPT_ENCODING",
     "HTTP_AUTHORIZATION",
+    "HTTP_CONTENT_ENCODING",
     "HTTP_FORWARDED",
+    "HTTP_HOST",
     "HTTP_IF_MATCH",
+    "HTTP_IF_MODIFIED_SINCE",
     "HTTP_IF_NONE_EXIST",
     "HTTP_IF_NONE_MATCH",
+    "HTTP_IF_RANGE",
     "HTTP_ORIGIN",
     "HTTP_PREFER",
+    "HTTP_RANGE",
     "HTTP_X_FORWARDED_FOR",
     "HTTP_X_SECURITY_CONTEXT",
 )
+# What the HTTP server cannot read, not being ASCII, it passes on as nothing: of these that would be another meaning.
+_NEVER_EMPTY = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_SECURITY_CONTEXT")
 _MINUTE = 60.0
 # The file: a key that nobody knows, then sets of four entries, each the digest of a name and when it has paid.
 _KEY, _SET, _SETS = 16, struct.Struct("=QdQdQdQd"), 16_384
@@ -45,13 +52,24 @@ _ENTRY = struct.Struct("=Qd")
 
 
 def check_head(environ: dict[str, Any]) -> None:
-    """UrlTooLong or HeaderTooLarge for what no client needs."""
+    """UrlTooLong or HeaderTooLarge for what no client needs; BadRequest for what cannot be read, or without a Host.
+
+    A Host there must be since HTTP/1.1: https://www.rfc-editor.org/rfc/rfc9112#section-3.2
+    """
     if len(environ["PATH_INFO"]) + len(environ.get("QUERY_STRING", "")) > LONGEST_URL:
         raise UrlTooLong(f"The URL has more than {LONGEST_URL} bytes: POST a long search to _search, as a form.")
     for name in _READ:
         if name in environ and len(environ[name]) > LONGEST_HEADER:
-            header = name.removeprefix("HTTP_").replace("_", "-").title()
-            raise HeaderTooLarge(f"{header} has {len(environ[name])} bytes; at most {LONGEST_HEADER} are read.")
+            raise HeaderTooLarge(f"{_header(name)} has {len(environ[name])} bytes; at most {LONGEST_HEADER} are read.")
+    for name in _NEVER_EMPTY:
+        if name in environ and not environ[name].strip(" ,"):
+            raise BadRequest(f"{_header(name)} is empty, or not ASCII.")
+    if not environ.get("HTTP_HOST") and environ.get("SERVER_PROTOCOL") == "HTTP/1.1":
+        raise BadRequest("The request has no Host.")
+
+
+def _header(name: str) -> str:
+    return name.removeprefix("HTTP_").replace("_", "-").title()
 
 
 class Admission:

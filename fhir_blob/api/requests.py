@@ -65,7 +65,7 @@ class Request:
     def length(self) -> int | None:
         """Content-Length; None where there is none, or it is no number."""
         text = self.environ.get("CONTENT_LENGTH") or ""
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,32 +1,25 @@
-"""Raw bodies: how many at a time, and what happens to one that stalls or ends early.
+"""Bodies: how many raw ones at a time, and what happens to one that stalls, ends early, or comes a drop at a time.
 
 An aborted upload looks like a normal end to the WSGI server, so the length is compared. It knows no
-timeout either, and a body can be read in the request's own thread alone: `Connections` is what ends
-a wait for a client that sends, or takes, nothing any more.
+timeout either, and a read waits until all that it wants has come: `Connections` is what ends a wait for a client
+that sends, or takes, nothing any more, or next to nothing.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import socket
-import stat
-import struct
-import termios
 import time
 from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import suppress
+from dataclasses import dataclass
 from math import inf
 from threading import Semaphore, Thread, get_ident
 from typing import IO, Any
 
+from fhir_blob.api import tcp
 from fhir_blob.errors import BodyTruncated, TooManyTransfers, UploadTimeout
 
 _CHUNK = 65_536
-# struct tcp_info: eight bytes, then 32-bit fields, times in milliseconds.
-_TCP_INFO = struct.Struct("=8B13I")
-_INTERNET = (socket.AF_INET, socket.AF_INET6)
-_LAST_DATA_SENT, _LAST_DATA_RECEIVED = 8 + 9, 8 + 11
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
@@ -62,13 +55,6 @@ def chunks(body: IO[bytes], size: int, stall_seconds: float) -> Iterator[bytes]:
         yield chunk
 
 
-def drain(body: Iterable[bytes]) -> None:
-    """Take what is left of a body that was answered early: a client that still sends would not hear the answer."""
-    with suppress(BodyTruncated, UploadTimeout):
-        for _ in body:
-            pass
-
-
 def _ended(got: int, size: int, stall_seconds: float, waited: float) -> BodyTruncated | UploadTimeout:
     if waited >= 0.9 * stall_seconds:  # the connection was quiet before the read began
         return UploadTimeout(f"The body stalled for {stall_seconds:g} seconds after {got} of {size} bytes.")
@@ -80,7 +66,7 @@ class Connections:
 
     A connection is quiet too while the server works on its answer. Which one that is a WSGI server does not tell,
     but the address, which may be a proxy's: all from there are let be, unless a body from there is waited for as
-    long, and nobody has worked for long.
+    long, and nobody has worked for long. Then those end too that bring less than 64 kB in that time.
     """
 
     def __init__(self, inner: Wsgi, port: int, seconds: float) -> None:
@@ -100,19 +86,43 @@ class Connections:
             del self._threads[get_ident()]
 
     def _watch(self) -> None:
+        paces: dict[int, _Pace] = {}
         while True:
             time.sleep(max(self._seconds / 10, 0.1))
-            spared = self._spared()
-            for descriptor in os.listdir("/proc/self/fd"):
-                _end_if_idle(int(descriptor), self._port, self._seconds * 1000, spared)
+            busy, waited_for = self._addresses()
+            before, paces = paces, {}
+            for connection in tcp.connections(self._port):
+                with connection, suppress(OSError):  # it is over meanwhile
+                    key = tcp.identity(connection)
+                    paces[key] = self._judged(connection, before.get(key), busy, waited_for)
 
-    def _spared(self) -> set[str]:
-        """The addresses whose connections may be quiet."""
+    def _addresses(self) -> tuple[set[str], set[str]]:
+        """Those whose connections may be quiet, and those of which a body is waited for too long."""
         now, threads = time.monotonic(), [*self._threads.values()]
         waited_for = {each.address for each in threads if each.waits_since < now - 0.9 * self._seconds}
         # A request may have waited for its thread, so that half of the time is much.
-        worked_for = {each.address for each in threads if each.works_since < now - 0.5 * self._seconds}
-        return {each.address for each in threads} - (waited_for - worked_for)
+        waited_for -= {each.address for each in threads if each.works_since < now - 0.5 * self._seconds}
+        return {each.address for each in threads} - waited_for, waited_for
+
+    def _judged(self, connection: socket.socket, pace: _Pace | None, busy: Set[str], waited_for: Set[str]) -> _Pace:
+        """Of a client that says nothing no more is read; what is answered it can still take."""
+        state, address, now = tcp.state(connection), connection.getpeername()[0], time.monotonic()
+        milliseconds = self._seconds * 1000
+        if pace is None or state.received - pace.received >= _CHUNK or state.received_ms >= milliseconds:
+            pace = _Pace(now, state.received)
+        is_slow = address in waited_for and now - pace.since >= self._seconds
+        is_idle = state.received_ms >= milliseconds and (address not in busy or tcp.has_unsent(connection))
+        if state.sent_ms >= milliseconds and (is_slow or is_idle):
+            connection.shutdown(socket.SHUT_RD)
+        return pace
+
+
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """How many bytes had come of a connection at a moment, since when little came."""
+
+    since: float
+    received: int
 
 
 class _Doing:
@@ -139,25 +149,3 @@ class _Body:
         finally:
             now = time.monotonic()
             doing.works_since, doing.waits_since = worked_since if now - began < self._quick else now, inf
-
-
-def _end_if_idle(descriptor: int, port: int, milliseconds: float, spared: Set[str]) -> None:
-    """Of a client that says nothing no more is read; what is answered it can still take."""
-    try:
-        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-            return
-        with socket.socket(fileno=os.dup(descriptor)) as connection:
-            if connection.family not in _INTERNET or connection.getsockname()[1] != port:
-                return
-            info = _TCP_INFO.unpack(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size))
-            is_idle = min(info[_LAST_DATA_SENT], info[_LAST_DATA_RECEIVED]) >= milliseconds
-            if is_idle and (connection.getpeername()[0] not in spared or _has_unsent(connection)):
-                connection.shutdown(socket.SHUT_RD)
-    except OSError:
-        return  # no connection, or none any more
-
-
-def _has_unsent(connection: socket.socket) -> bool:
-    """Whether an answer is there that the client does not take: SIOCOUTQ of tcp(7)."""
-    unsent = fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4))
-    return any(unsent)
