@@ -6,12 +6,15 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import pytest
 import requests
 
-from tests.services.server import ROOT, StartServer
+from tests.services.server import ROOT, Server, StartServer
 
 PATIENT = {"resourceType": "Patient", "id": "kept", "name": [{"family": "Kept"}]}
 
@@ -70,3 +73,43 @@ def test_refuses_the_world(tmp_path: Path) -> None:
     )
 
     assert (2, True) == (done.returncode, "Set FHIR_BLOB_AUTH=required" in done.stderr)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 16 megabytes, which only root can make."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", tmp_path], capture_output=True).returncode:
+        pytest.skip("this root may not mount a small disk")
+    yield tmp_path
+    subprocess.run(["umount", "-l", tmp_path], check=True)
+
+
+def test_full_disk(small_disk: Path, start_server: StartServer) -> None:
+    """With no room for data, log or metrics it reads on, refuses writes, ends nobody, and writes when there is room."""
+    server = start_server(data=small_disk, rate_limit=1000)
+    requests.put(f"{server.base}/Patient/kept", json=PATIENT, timeout=30).raise_for_status()
+    before = workers(server)
+    fill(small_disk / "fill")
+
+    read = [requests.get(f"{server.base}/{path}", timeout=30).status_code for path in ("Patient/kept", "metadata")]
+    refused = {requests.post(f"{server.base}/Patient", json=PATIENT, timeout=30).status_code for _ in range(20)}
+    scraped = requests.get(f"{server.url}/metrics", timeout=30).status_code
+    (small_disk / "fill").unlink()
+    written = requests.post(f"{server.base}/Patient", json=PATIENT, timeout=30).status_code
+
+    assert ([200, 200], 200, 201) == (read, scraped, written)
+    assert refused <= {201, 507} and 507 in refused
+    assert before == workers(server)
+
+
+def fill(path: Path) -> None:
+    """A file that takes what room there is."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"x" * 1024)
+
+
+def workers(server: Server) -> set[int]:
+    return {each.pid for each in psutil.Process(server.process.pid).children() if each.name() != "weed"}

@@ -120,7 +120,7 @@ class RateLimit:
             if os.fstat(self._file).st_size != size:
                 os.ftruncate(self._file, size)
                 os.pwrite(self._file, secrets.token_bytes(_KEY), 0)
-        self._memory = mmap.mmap(self._file, size)
+        self._memory = mmap.mmap(self._file if _is_reserved(self._file, size) else -1, size)
         self._key = self._memory[:_KEY]
 
     def count(self, name: str) -> None:
@@ -156,3 +156,12 @@ class RateLimit:
                 yield
             finally:
                 fcntl.lockf(self._file, fcntl.LOCK_UN)
+
+
+def _is_reserved(file: int, size: int) -> bool:
+    """False where the disk is full: who writes into a hole of a mapped file is ended then (SIGBUS)."""
+    try:
+        os.posix_fallocate(file, 0, size)
+    except OSError:
+        return False
+    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from threading import Thread
 from typing import Any, BinaryIO
 
@@ -26,12 +27,12 @@ class Log:
         self._least = _LEVELS[level]
         self._out = out or sys.stdout.buffer
         self._said: dict[tuple[str, str], float] = {}
-        Thread(target=self._flush, name="log", daemon=True).start()
+        Thread(target=self._run, name="log", daemon=True).start()
 
-    def _flush(self) -> None:
+    def _run(self) -> None:
         while True:
             time.sleep(_FLUSH_SECONDS)
-            self._out.flush()
+            self._flush()
 
     def info(self, did: str, **told: Any) -> None:
         if self._least <= _LEVELS["info"]:
@@ -41,7 +42,7 @@ class Log:
         """What was said within the last minute, whatever its cause, is not said again."""
         if self._least <= _LEVELS["warning"] and not self._is_said(did, told):
             self._write("warning", did, told)
-            self._out.flush()
+            self._flush()
 
     def _is_said(self, did: str, told: dict[str, Any]) -> bool:
         said = did, str({name: value for name, value in told.items() if name != "cause"})
@@ -55,10 +56,16 @@ class Log:
 
     def error(self, did: str, **told: Any) -> None:
         self._write("error", did, told)
-        self._out.flush()
+        self._flush()
 
     def _write(self, level: str, did: str, told: dict[str, Any]) -> None:
         now = time.time()
         moment = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03}Z"
         line = orjson.dumps({"time": moment, "level": level, "did": did, **told}, default=str)
-        self._out.write(line + b"\n")
+        with suppress(OSError):
+            self._out.write(line + b"\n")
+
+    def _flush(self) -> None:
+        """A log on a full disk loses lines; requests go on."""
+        with suppress(OSError):
+            self._out.flush()

@@ -13,12 +13,17 @@ from pathlib import Path
 from fhir_blob.store.queue import Backlog
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+# Of a process's file: room for 600 pairs of interaction and status.
+_FILE_BYTES = 2 << 20
 
 
 class Metrics:
     """Seconds to answer by interaction and status; their count is how many there were."""
 
     def __init__(self) -> None:
+        folder = os.environ.get(MULTIPROCESS)
+        if folder and not _is_reserved(Path(folder) / f"histogram_{os.getpid()}.db"):
+            del os.environ[MULTIPROCESS]  # each process counts for itself
         from prometheus_client import (
             Histogram,  # reads MULTIPROCESS when it is imported
         )
@@ -58,6 +63,20 @@ def _told(waiting: Backlog) -> bytes:
     return "".join(
         f"# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n" for name, help, value in gauges
     ).encode()
+
+
+def _is_reserved(path: Path) -> bool:
+    """Whether the file that this process counts in, in memory shared with it, has its room on the disk.
+
+    It would have holes else, and whoever writes into one when the disk is full is ended (SIGBUS).
+    """
+    try:
+        with path.open("ab") as file:
+            os.posix_fallocate(file.fileno(), 0, _FILE_BYTES)
+    except OSError:
+        path.unlink(missing_ok=True)
+        return False
+    return True
 
 
 def collect_in(folder: Path) -> None:
