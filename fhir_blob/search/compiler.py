@@ -66,6 +66,18 @@ def asks_row(clause: Clause) -> bool:
     return is_own(clause)
 
 
+def size(clause: Clause) -> int:
+    """How many conditions stand in the clause."""
+    match clause:
+        case AllOf() | AnyOf():
+            return sum(size(each) for each in clause.clauses)
+        case Chain():
+            return max(size(inner) for _, inner in clause.ways)
+        case Has() | Not() | Concerning():
+            return size(clause.clause)
+    return 1
+
+
 def rank(clause: Clause) -> int:
     """The lower, the fewer resources the clause is likely to leave."""
     match clause:
@@ -93,10 +105,14 @@ def _criterion_rank(clause: Criterion) -> int:
 
 
 class Compiler:
-    """Of one statement: its names are not used twice."""
+    """Of one statement: its names are not used twice.
 
-    def __init__(self, reader: Reader) -> None:
+    `many`: so many clauses that PostgreSQL, which makes joins of them, would plan for seconds; it asks one by one.
+    """
+
+    def __init__(self, reader: Reader, *, many: bool = False) -> None:
         self._tenant, self._is_postgresql = reader.tenant, reader.is_postgresql
+        self._is_fenced = many and reader.is_postgresql
         self._numbers = count()
 
     @property
@@ -116,7 +132,9 @@ class Compiler:
             case Criterion():
                 return self._rows(condition(clause), types, "i.rid AS rid", "value")
             case Chain():
-                return sql(*_between(" UNION ALL ", [self._followed(clause, *way, types) for way in clause.ways]))
+                followed = [self._followed(clause, *way, types) for way in clause.ways]
+                inside = [self._named(each, types) for each in clause.inside]
+                return sql(*_between(" UNION ALL ", [*followed, *inside]))
             case Has():
                 return self._referred(clause, types)
             case Compartment():
@@ -133,7 +151,8 @@ class Compiler:
             case Criterion():
                 return self._meets(clause, types, row)
             case Chain():
-                return self._chain_holds(clause, row)
+                inside = [self.holds(each, types, row) for each in clause.inside]
+                return any_of([self._chain_holds(clause, row), *inside])
             case Has():
                 return self._has_holds(clause, row)
             case Compartment():
@@ -147,8 +166,8 @@ class Compiler:
             case AnyOf():
                 return any_of([self.holds(each, types, row) for each in clause.clauses])
             case Not():
-                # PostgreSQL would make a join of each NOT EXISTS, and plan 200 of them for 9 seconds.
-                return sql("(NOT (", self.holds(clause.clause, types, row), ")) IS TRUE")
+                fence = " IS TRUE" if self._is_fenced else ""
+                return sql("(NOT (", self.holds(clause.clause, types, row), f")){fence}")
 
     def _name(self, letter: str) -> str:
         return f"{letter}{next(self._numbers)}"
@@ -190,7 +209,8 @@ class Compiler:
         each = condition(clause)
         rows = self._rows(each, types, "1", "value" if each.sought and types else "rid", f"i.rid = {row.rid} AND ")
         # Keeps PostgreSQL from making a join of it, in an order of its own.
-        fence = " OFFSET 0" if self._is_postgresql and row.rid == "d.rid" else ""
+        is_fenced = self._is_fenced or (self._is_postgresql and row.rid == "d.rid")
+        fence = " OFFSET 0" if is_fenced else ""
         return sql("NOT EXISTS (" if each.negated else "EXISTS (", rows, f"{fence})")
 
     def _hint(self, index: str) -> str:

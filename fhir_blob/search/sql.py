@@ -14,12 +14,15 @@ from typing import Any
 
 from fhir_blob.fhir.definitions import definitions
 from fhir_blob.search import Criterion, Near, Page, Query, SortKey
-from fhir_blob.search.compiler import NO_SOURCE, Compiler, Row, asks_row, is_own, rank, sql, there
+from fhir_blob.search.compiler import NO_SOURCE, Compiler, Row, asks_row, is_own, rank, size, sql, there
 from fhir_blob.search.cursors import Position, seal, unseal
 from fhir_blob.search.near import distance
 from fhir_blob.search.rows import SELECTED, WIDTH, version_of
 from fhir_blob.search.statements import Sql, all_of, any_of
 from fhir_blob.store import Reader
+
+# PostgreSQL tries every order of so many: https://www.postgresql.org/docs/current/runtime-config-query.html
+_MOST_JOINED = 8
 
 
 class SqlIndex:
@@ -72,7 +75,7 @@ class _Plan:
 
 
 def _plan(reader: Reader, query: Query) -> _Plan:
-    compiler = Compiler(reader)
+    compiler = Compiler(reader, many=sum(map(size, query.criteria)) > _MOST_JOINED)
     asked = [each for each in query.criteria if not is_own(each)]
     by_id = any(isinstance(each, Criterion) and each.parameter.code == "_id" for each in query.criteria)
     first = None if by_id else min((each for each in asked if rank(each) < NO_SOURCE), key=rank, default=None)
