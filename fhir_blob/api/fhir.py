@@ -11,7 +11,7 @@ from fhir_blob.access import Principal, authorise
 from fhir_blob.access import Request as Asked
 from fhir_blob.api import binary, bundles, negotiation, operations, requests
 from fhir_blob.api.binary import Handler, Route
-from fhir_blob.api.limits import Admission
+from fhir_blob.api.limits import Admission, check_path
 from fhir_blob.api.requests import Preferences, Request
 from fhir_blob.api.responses import respond
 from fhir_blob.errors import MethodNotAllowed, NotFound, UnknownType
@@ -108,7 +108,9 @@ def _docref(request: Request, context: Context, at: dict[str, str]) -> Answer:
 
 
 # What takes its parameters as a form, too.
-_FORMS = ("search-system", "search-type", "search-compartment", "$everything", "$docref")
+_FORMS = ("search-system", "search-type", "search-compartment")
+# What takes them as a Parameters resource, or as a form.
+_PARAMETERS = ("$everything", "$docref", "$reindex", "$presigned-url")
 _CONDITIONAL: dict[str, tuple[str, Handler]] = {
     "PUT": ("update", _update_where),
     "PATCH": ("patch", _patch_where),
@@ -223,6 +225,8 @@ def _answer(
     _allow(request, principal, found)
     if request.method == "POST" and interaction in _FORMS:
         requests.take_form(request, services)
+    elif request.method == "POST" and interaction in _PARAMETERS:
+        operations.take(request, services)
     preferred = requests.preferences(request.header("PREFER") or "", request.parameter("_attachments"))
     context = requests.context_of(request, services, principal, preferred)
     if at.get("type") != binary.TYPE:
@@ -241,6 +245,7 @@ def _allow(request: Request, principal: Principal, found: tuple[str, Handler, di
 
 def _find(request: Request, context: Context, path: str) -> tuple[str, dict[str, str]]:
     """What an entry of a Bundle is, if it may be."""
+    check_path(path)
     found = _ROUTER.find(request.method, path)
     _allow(request, context.principal, found)
     return found[0], found[2]

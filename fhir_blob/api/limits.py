@@ -58,6 +58,7 @@ def check_head(environ: dict[str, Any]) -> None:
     """
     if len(environ["PATH_INFO"]) + len(environ.get("QUERY_STRING", "")) > LONGEST_URL:
         raise UrlTooLong(f"The URL has more than {LONGEST_URL} bytes: POST a long search to _search, as a form.")
+    check_path(environ["PATH_INFO"])
     for name in _READ:
         if name in environ and len(environ[name]) > LONGEST_HEADER:
             raise HeaderTooLarge(f"{_header(name)} has {len(environ[name])} bytes; at most {LONGEST_HEADER} are read.")
@@ -66,6 +67,12 @@ def check_head(environ: dict[str, Any]) -> None:
             raise BadRequest(f"{_header(name)} is empty, or not ASCII.")
     if not environ.get("HTTP_HOST") and environ.get("SERVER_PROTOCOL") == "HTTP/1.1":
         raise BadRequest("The request has no Host.")
+
+
+def check_path(path: str) -> None:
+    """BadRequest for what no name has, and PostgreSQL does not take."""
+    if "\0" in path:
+        raise BadRequest("The URL has NUL (%00) in its path, which is in no name.")
 
 
 def _header(name: str) -> str:

@@ -187,6 +187,18 @@ def test_large_bytes_pass_through(site: Site) -> None:
     assert "temporary file" not in site.nginx.log
 
 
+def test_refused_while_it_sends(site: Site) -> None:
+    """The server's word reaches who sends much, and its connections to the proxy serve others."""
+    nobody, client = site.client("", address="127.0.0.68"), site.client("dan")
+
+    unknown = [nobody("POST", "Binary", data=bytes(20 * MB), headers=PDF) for _ in range(3)]
+    refused = [client("POST", "Nonsense", data=bytes(20 * MB), headers=PDF) for _ in range(2)]
+    read = client.get("Patient/none")
+
+    assert [401] * 3 + [404] * 3 == [each.status_code for each in (*unknown, *refused, read)]
+    assert [1] * 6 == [len(diagnostics(each)) for each in (*unknown, *refused, read)]
+
+
 def test_slow_client(site: Site) -> None:
     """Who goes on sending is waited for, longer in all than the server lets a connection be quiet."""
     with site.connect(head(6 * MB, "slow")) as connection:

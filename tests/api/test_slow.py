@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,32 @@ def test_an_answer_may_take_its_time(start_server: StartServer) -> None:
 
     assert 201 == created.result().status_code
     assert b"HTTP/1.1 408 " == ended.result()
+
+
+def test_a_body_that_drips(start_server: StartServer) -> None:
+    """Who sends a byte now and then is ended, so that all threads are free again; who sends steadily is not."""
+    server = start_server(stall_seconds=1.5, workers=1)
+    port = int(server.url.rpartition(":")[2])
+
+    with ThreadPoolExecutor(3) as pool:
+        dripped = [pool.submit(sent, port, "Patient", b" ", 0.3, 30) for _ in range(2)]
+        steady = pool.submit(sent, port, "Binary", bytes(70_000), 0.3, 12)
+
+    assert [b"HTTP/1.1 408 "] * 2 == [each.result() for each in dripped]
+    assert b"HTTP/1.1 201 " == steady.result()
+
+
+def sent(port: int, path: str, piece: bytes, pause: float, count: int) -> bytes:
+    """What is answered to a body in so many pieces, to its first blank after the version."""
+    with socket.create_connection(("127.0.0.1", port), 20) as connection:
+        kind = "application/fhir+json" if path == "Patient" else "a/b"
+        head = f"POST /fhir/{path} HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\n"
+        connection.sendall(f"{head}Content-Length: {len(piece) * count}\r\n\r\n".encode())
+        for _ in range(count):
+            connection.sendall(piece)
+            if select.select([connection], [], [], pause)[0]:
+                break
+        return connection.recv(13)
 
 
 def costly(token: str, seconds: float) -> str:
