@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from fhir_blob.api import requests
+from fhir_blob.api import negotiation, requests
 from fhir_blob.api.binary import Handler, Route
 from fhir_blob.api.requests import Request
 from fhir_blob.errors import NotParseable
 from fhir_blob.fhir import outcome
-from fhir_blob.interactions import Answer, Context
+from fhir_blob.interactions import Answer, Context, Services
 from fhir_blob.operations import meta
 from fhir_blob.operations.erase import erase
 from fhir_blob.operations.expunge import expunge
-from fhir_blob.operations.parameters import Parameters, parameters
+from fhir_blob.operations.parameters import Parameters, as_query, parameters
 from fhir_blob.operations.validate import asked, validate
 
 # Parameters of every request: https://hl7.org/fhir/R4/http.html#parameters
@@ -26,12 +26,22 @@ def _given(request: Request, context: Context) -> Parameters:
     return parameters(_document(request, context), query)
 
 
+def take(request: Request, services: Services) -> None:
+    """What a Parameters resource says is as good as said in the query, for operations that take plain values."""
+    if negotiation.is_json(request.content_type) or negotiation.is_xml(request.content_type):
+        request.query = [*request.query, *as_query(parameters(_body(request, services)))]
+    else:
+        requests.take_form(request, services)
+
+
 def _document(request: Request, context: Context) -> Any:
-    if request.method != "POST" or (not request.length and not request.content_type):
+    return _body(request, context.services) if request.method == "POST" else None
+
+
+def _body(request: Request, services: Services) -> Any:
+    if request.length == 0 or (not request.length and not request.content_type):
         return None
-    if request.length == 0:
-        return None
-    return requests.fhir_body(request, context.services)
+    return requests.fhir_body(request, services)
 
 
 def _meta(request: Request, context: Context, at: dict[str, str]) -> Answer:

@@ -245,7 +245,7 @@ def take_form(request: Request, services: Services) -> None:
         return
     if request.content_type and essence(request.content_type) != "application/x-www-form-urlencoded":
         raise UnsupportedMediaType(
-            f"Content-Type is {request.content_type[:80]!r}: _search takes a form.",
+            f"Content-Type is {request.content_type[:80]!r}: this takes a form.",
             headers={"Accept": "application/x-www-form-urlencoded"},
         )
     request.query = [*request.query, *_form(body(request, services))]

@@ -26,6 +26,8 @@ def parse(text: bytes) -> Any:
     try:
         value = _decoder.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError) as error:
+        if not text.strip():
+            raise NotParseable("The body is empty.") from error
         raise NotParseable(f"The body is not JSON: {_told(error)}") from error
     except RecursionError as error:
         raise NotParseable(f"The body is nested deeper than {DEPTH} levels.") from error

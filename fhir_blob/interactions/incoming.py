@@ -28,8 +28,8 @@ def checked(context: Context, resource: Any, type: str) -> dict[str, Any]:
     if not isinstance(resource, dict):
         raise BadRequest("The body is not a FHIR resource: it has to be a JSON object.")
     if resource.get("resourceType") != type:
-        given = str(resource.get("resourceType"))[:60]
-        raise BadRequest(f"The body is not a {type}: its resourceType is {given!r}.", expression="resourceType")
+        given = repr(str(resource["resourceType"])[:60]) if "resourceType" in resource else "missing"
+        raise BadRequest(f"The body is not a {type}: its resourceType is {given}.", expression="resourceType")
     issues = validate(resource, lenient=context.services.settings.validation == "lenient")
     if any(issue.severity == "error" for issue in issues):
         raise Invalid(f"The {type} is not valid.", issues=issues)

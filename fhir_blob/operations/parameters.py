@@ -5,6 +5,7 @@ Source: https://hl7.org/fhir/R4/operations.html#request
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from fhir_blob.errors import BadParameter, BadRequest, Invalid
 from fhir_blob.fhir.validation import validate
 
 _QUOTED = 60
+_MEANT = re.compile(r"[\\,$|]")
 _FLAGS = {"true": True, "false": False}
 
 
@@ -75,6 +77,30 @@ def parameters(document: Any, query: Sequence[tuple[str, str]] = ()) -> Paramete
     for each in given:
         found.setdefault(each["name"], []).append(_value(each))
     return Parameters(found)
+
+
+def as_query(given: Parameters) -> list[tuple[str, str]]:
+    """The same as a query would have it: a code by system and code, a reference by its URL."""
+    return [(name, _in_query(name, value)) for name, values in given.values.items() for value in values]
+
+
+def _in_query(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict) and isinstance(value.get("coding"), list):
+        return ",".join(_in_query(name, each) for each in value["coding"])
+    if isinstance(value, dict) and "code" in value:
+        return f"{_escaped(value.get('system', ''))}|{_escaped(value['code'])}"
+    if isinstance(value, dict) and "reference" in value:
+        return str(value["reference"])
+    if isinstance(value, dict | list) or value is None:
+        raise BadParameter(f"{name[:_QUOTED]} takes a plain value.")
+    return str(value)
+
+
+def _escaped(text: Any) -> str:
+    """https://hl7.org/fhir/R4/search.html#escaping"""
+    return _MEANT.sub(r"\\\g<0>", str(text))
 
 
 def _hollow(parameter: Any) -> Any:

@@ -104,8 +104,9 @@ def _names_profiles(resource: Any) -> bool:
 def _by_type(context: Context, type: str, resource: Any) -> Iterator[Issue]:
     """As a create or an update is checked."""
     if not isinstance(resource, dict) or resource.get("resourceType") != type:
-        given = str(resource.get("resourceType"))[:60] if isinstance(resource, dict) else "no object"
-        yield Issue("error", "invalid", f"The resource is not a {type}: its resourceType is {given!r}.", "resourceType")
+        has_type = isinstance(resource, dict) and "resourceType" in resource
+        given = repr(str(resource["resourceType"])[:60]) if has_type else "missing"
+        yield Issue("error", "invalid", f"The resource is not a {type}: its resourceType is {given}.", "resourceType")
         return
     try:
         if type == "Binary":

@@ -54,6 +54,8 @@ def test_versions_stay_readable(fhir: Client) -> None:
         ("PATCH", "Patient/1", {"data": b"x", "headers": {"Content-Type": "text/plain"}}, 415, "Content-Type is 'text/plain': PATCH takes application/json-patch+json, application/merge-patch+json, application/fhir+json."),
         ("POST", "Patient", {"data": b"a,b", "headers": {"Content-Type": "text/csv"}}, 415, "Content-Type is 'text/csv': this takes application/fhir+json or application/fhir+xml."),
         ("POST", "Patient", {"json": {"resourceType": "Observation"}}, 400, "The body is not a Patient: its resourceType is 'Observation'."),
+        ("POST", "Patient", {"json": {"active": True}}, 400, "The body is not a Patient: its resourceType is missing."),
+        ("POST", "Patient", {"data": b" ", "headers": {"Content-Type": "application/json"}}, 400, "The body is empty."),
         ("POST", "Patient", {"json": []}, 400, "The body is not a FHIR resource: it has to be a JSON object."),
         ("POST", "Patient", {"data": b"{", "headers": {"Content-Type": "application/json"}}, 400, "The body is not JSON: Input data was truncated"),
         ("POST", "Patient", {"json": {**SMITH, "gender": "mal"}}, 422, "Patient.gender: 'mal' is not one of female, male, other, unknown."),
