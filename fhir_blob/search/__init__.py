@@ -102,11 +102,13 @@ class Criterion:
 class Chain:
     """`subject:Patient.name=x`: a reference of this parameter goes to a resource that one of the ways accepts.
 
-    A way is a target type and what a resource of it has to meet; local references alone are followed.
+    A way is a target type and what a resource of it has to meet; local references alone are followed. Or what
+    refers meets one of `inside`, which are the same of resources that are contained in it.
     """
 
     parameter: SearchParameter
     ways: tuple[tuple[str, Clause], ...]
+    inside: tuple[Clause, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from typing import Literal
 from fhir_blob.errors import BadParameter
 from fhir_blob.fhir.definitions import Definitions, SearchParameter, definitions
 from fhir_blob.search import (
-    Chain,
     Clause,
     Criterion,
     Has,
@@ -24,6 +23,7 @@ from fhir_blob.search import (
     Words,
     values,
 )
+from fhir_blob.search.contained import chain
 from fhir_blob.search.extraction import components
 from fhir_blob.search.implied import with_implied
 from fhir_blob.search.terms import ID, words
@@ -118,7 +118,7 @@ class Clauses:
                 ways.append((type, clause))
         if refused and not ways:
             raise refused[0]
-        return Chain(parameter, tuple(ways)) if ways else None
+        return chain(parameter, ways) if ways else None
 
     def _has(self, types: Sequence[str], name: str, value: str, links: int) -> Clause | None:
         """`_has:Observation:patient:code`: https://hl7.org/fhir/R4/search.html#has"""

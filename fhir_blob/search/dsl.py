@@ -30,8 +30,9 @@ from fhir_blob.search import (
     Value,
     Words,
 )
+from fhir_blob.search.contained import SIGN
 from fhir_blob.search.extraction import components
-from fhir_blob.search.mapping import MARK, field, part, reference_keys
+from fhir_blob.search.mapping import CONTAINED, MARK, field, part, reference_keys
 from fhir_blob.search.queries import Dsl, all_of, any_of, negated
 from fhir_blob.search.spans import at_date, at_moment, at_number
 from fhir_blob.search.terms import LONGEST_TEXT, after_prefix, fold, inside, key, key_prefix
@@ -58,9 +59,9 @@ def compiled(clause: Clause, resolver: Resolver) -> Dsl:
         case Criterion():
             return _criterion(clause)
         case Chain():
-            code = field("reference", clause.parameter.code)
             found = [each for type, inner in clause.ways for each in resolver.meeting(type, inner)]
-            return _one_of(f"{code}.local", found)
+            inside = [compiled(each, resolver) for each in clause.inside]
+            return any_of([_referring(clause.parameter.code, found), *inside])
         case Has():
             return _named(resolver.referred(clause.source, clause.parameter.code, clause.clause))
         case Compartment():
@@ -86,6 +87,12 @@ def _named(references: Sequence[str]) -> Dsl:
         by_type.setdefault(type, []).append(id)
     ways = [all_of([{"term": {"type": type}}, _one_of("id", ids)]) for type, ids in by_type.items()]
     return any_of(ways) if ways else _NOTHING
+
+
+def _referring(code: str, targets: Sequence[str]) -> Dsl:
+    if SIGN in code:
+        return _row(code, _one_of(f"{CONTAINED}.reference.local", targets))
+    return _one_of(f"{field('reference', code)}.local", targets)
 
 
 def _one_of(name: str, values: Sequence[str]) -> Dsl:
@@ -114,6 +121,8 @@ def _criterion(criterion: Criterion) -> Dsl:
         code = parameter.code + _FIRST.get(parameter.type, "")
         present: Dsl = {"term": {"present": code}}
         return negated(present) if values[0].missing else present
+    if SIGN in parameter.code:
+        return _contained(criterion)
     if parameter.type == "composite":
         return _composite(criterion)
     if modifier in ("identifier", "ofType"):
@@ -138,6 +147,30 @@ def _criterion(criterion: Criterion) -> Dsl:
     if parameter.type != "quantity":
         return any_of(ranges)
     return any_of([_nested(f"{_in_base(name, each)}.each", each) for each in _of(values, Range)])
+
+
+def _contained(criterion: Criterion) -> Dsl:
+    """Of contained resources, each of whose rows is a document of its own."""
+    parameter, modifier, values = criterion.parameter, criterion.modifier, criterion.values
+    code, name = parameter.code, f"{CONTAINED}.{parameter.type}"
+    if modifier in ("identifier", "ofType"):
+        return _row(f"{code}:{modifier}", _tokens(f"{CONTAINED}.token", _of(values, Token)))
+    if modifier == "text":
+        return _row(f"{code}:text", _strings(f"{CONTAINED}.string", _of(values, String), None))
+    if parameter.type == "string":
+        return _row(code, _strings(name, _of(values, String), modifier))
+    if parameter.type == "token" and modifier == "ne":
+        return _row(code, _other_tokens(name, _of(values, Token)))
+    if parameter.type == "token":
+        found = _row(code, _tokens(name, _of(values, Token)))
+        return negated(found) if modifier == "not" else found
+    if parameter.type == "uri":
+        return _row(code, _uris(f"{name}.value", _of(values, Uri), modifier))
+    return any_of([_row(_in_base(code, each), _term(each, name)) for each in values])
+
+
+def _row(param: str, query: Dsl) -> Dsl:
+    return {"nested": {"path": CONTAINED, "query": all_of([{"term": {f"{CONTAINED}.param": param}}, query])}}
 
 
 def _in_base(name: str, value: Value) -> str:

@@ -29,6 +29,7 @@ from fhir_blob.fhir.nodes import Pair, Path
 from fhir_blob.fhir.paths import compile_path
 from fhir_blob.fhir.ucum import canonical
 from fhir_blob.search.amounts import amount, spread
+from fhir_blob.search.contained import with_contained
 from fhir_blob.search.dates import EARLIEST, LATEST, span
 from fhir_blob.search.near import point
 from fhir_blob.search.terms import LONGEST_TEXT, fold, key, target
@@ -80,7 +81,10 @@ def extract(resource: dict[str, Any], *, base: str) -> IndexEntries:
         _write_composite(rows, root, *composite)
     found = rows.entries()
     words = text_rows(resource)
-    return {**found, "words": words} if words else found
+    entries = {**found, "words": words} if words else found
+    if "contained" not in resource:
+        return entries
+    return with_contained(resource, entries, lambda each: extract(each, base=base))
 
 
 def components(parameter: SearchParameter) -> tuple[Component, ...]:

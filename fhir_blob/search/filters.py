@@ -15,7 +15,6 @@ from fhir_blob.fhir.definitions import SearchParameter, definitions
 from fhir_blob.search import (
     AllOf,
     AnyOf,
-    Chain,
     Clause,
     Criterion,
     Has,
@@ -28,6 +27,7 @@ from fhir_blob.search import (
     values,
 )
 from fhir_blob.search.clauses import MOST_LINKS, MOST_VALUES, Clauses, check_text, parameters
+from fhir_blob.search.contained import chain
 from fhir_blob.search.elements import of_one_element
 from fhir_blob.search.extraction import components
 from fhir_blob.search.grammar import Expression, Logical, Negation, Step, Test, bad, names, parse
@@ -127,7 +127,7 @@ class _Filter:
                 refused.append(error)
         if not ways:
             raise refused[0]
-        return Chain(parameter, tuple(ways))
+        return chain(parameter, ways)
 
     def _there(self, type: str, head: Step, rest: Sequence[Step], test: Test, links: int) -> Clause:
         found = self._path((type,), rest, test, links)

@@ -15,6 +15,7 @@ from typing import Any
 
 from fhir_blob.fhir.definitions import SearchParameter, definitions
 from fhir_blob.search import Document
+from fhir_blob.search.contained import SIGN
 from fhir_blob.search.extraction import components
 from fhir_blob.search.near import degrees
 from fhir_blob.search.terms import LONGEST_TEXT, key
@@ -25,6 +26,8 @@ MARK = "\x1f"
 _FAR = 1.7976931348623157e308
 _MOST_FIELDS = 10_000
 
+# The rows of contained resources, each a document of its own.
+CONTAINED = "contained"
 _KEYWORD = {"type": "keyword"}
 _LONG = {"type": "long"}
 _DOUBLE = {"type": "double"}
@@ -76,7 +79,7 @@ def settings(shards: int, replicas: int) -> dict[str, Any]:
 
 def mapping(type: str) -> dict[str, Any]:
     """The mapping of a resource type, from its search parameters."""
-    fields: dict[str, Any] = dict(_OWN)
+    fields: dict[str, Any] = {**_OWN, CONTAINED: {"type": "nested", "properties": _IN_CONTAINED}}
     for parameter in definitions().search_parameters(type).values():
         if parameter.type == "special":
             fields[field("special", parameter.code)] = {"type": "geo_point"}
@@ -107,6 +110,8 @@ def part(number: int) -> str:
 
 
 _PART_FIELDS: Mapping[str, Mapping[str, Any]] = {**_FIELDS, "quantity": _QUANTITY}
+# There are too many parameters of what may be contained for fields of their own.
+_IN_CONTAINED = {"param": _KEYWORD, **{kind: {"properties": each} for kind, each in _PART_FIELDS.items()}}
 
 
 def source(document: Document) -> dict[str, Any]:
@@ -133,6 +138,10 @@ def source(document: Document) -> dict[str, Any]:
                 _PART_WRITERS[kind](parts.setdefault(place.part, {}), values)
             elif place.name:
                 _WRITERS[kind](found.setdefault(place.name, {}), values, place.is_more)
+            elif SIGN in param:
+                fields: dict[str, Any] = {}
+                _CONTAINED_WRITERS[kind](fields, values, place.is_more)
+                found.setdefault(CONTAINED, []).append({"param": param.removesuffix(":more"), kind: fields})
     for (name, _), parts in groups.items():
         found.setdefault(name, []).append(_position(parts) if "x" in parts else parts)
     found["present"] = list(present)
@@ -156,6 +165,8 @@ class _Place:
 @lru_cache(8192)
 def _place(kind: str, param: str) -> _Place:
     code, is_part, number = param.partition("$")
+    if SIGN in param:
+        return _Place("", is_more=param.endswith(":more"))
     if is_part:
         at, _, beside = number.partition(":")
         if beside not in ("", "ucum"):  # no query asks for the texts of a component
@@ -272,3 +283,4 @@ _WRITERS: Mapping[str, Callable[[dict[str, Any], Sequence[Any], bool], None]] = 
     "number": _always(_number),
     "quantity": _always(_quantity),
 }
+_CONTAINED_WRITERS = {**_WRITERS, "quantity": _always(_quantity_part)}
