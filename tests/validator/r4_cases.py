@@ -30,6 +30,19 @@ HEART = {
     "subject": {"reference": "Patient/1"},
     "effectiveDateTime": "2020-01-01",
 }
+
+
+def document(reference: str, *resources: dict[str, Any]) -> dict[str, Any]:
+    """A document, of which a section names the reference."""
+    code = {"coding": [{"system": "http://loinc.org", "code": "11450-4"}]}
+    said = {"id": "c", "status": "final", "type": code, "date": "2020", "author": [{"display": "x"}], "title": "x"}
+    text = {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">x</div>'}
+    section = {"title": "x", "code": code, "text": text, "entry": [{"reference": reference}]}
+    made = bundle(resources=[resource("Composition", (), {**said, "section": [section]}), *resources])
+    identifier = {"system": "urn:ietf:rfc:3986", "value": "urn:uuid:00000000-0000-4000-8000-000000000000"}
+    return {**made, "type": "document", "timestamp": "2020-01-01T00:00:00Z", "identifier": identifier}
+
+
 # By name the resource, and the element that is in error, '' where none is.
 Case = tuple[dict[str, Any], str]
 
@@ -133,6 +146,11 @@ CONSTRAINTS: dict[str, Case] = {
     "birth-place": (
         patient(extension=[{"url": f"{CORE}/patient-birthPlace", "valueString": "x"}]),
         "Patient.extension[0].value",
+    ),
+    "document": (document("Patient/1", patient(id="1", active=True)), ""),
+    "document-part": (
+        document("Patient/2", patient(id="1", active=True)),
+        "Bundle.entry[0].resource.section[0].entry[0]",
     ),
     "unknown-code": (observation(code=coded("mauve")), "Observation.code.coding[0]"),
     "unknown-profile": (patient("nobody-knows", active=True), ""),

@@ -28,6 +28,7 @@ DEVIATIONS = {
     "by-target": "HAPI takes the type of a target from the target alone, here it is read off 'Patient/1' too",
     "of-patients-other": "the same of a targetProfile",
     "guide-either-target-other": "the same of two",
+    "document-part": "HAPI counts a document's entries, sections and references from 1 on",
     "target": "the same of R4's own targets",
     "guide-shortcut-none": "HAPI's snapshot leaves out what stands below valueQuantity, short for a slice of value[x]",
     "guide-lab-code": "the same beside another such",

@@ -25,8 +25,6 @@ class Unclear(Exception):
 def slice_of(spot: Spot, node: Node, stem: str, means: Means) -> str:
     """The name of the first slice that it matches, '' where it matches none. Unclear where that cannot be said."""
     discriminators = node.definition.get("slicing", {}).get("discriminator") or _implied(node, stem)
-    if not discriminators:
-        raise Unclear("there is no discriminator")
     for name, slice in node.slices.items():
         if all(_matches(spot, slice, name[len(stem) :], each, means) for each in discriminators):
             return name
@@ -34,11 +32,11 @@ def slice_of(spot: Spot, node: Node, stem: str, means: Means) -> str:
 
 
 def _implied(node: Node, stem: str) -> list[Mapping[str, str]]:
-    """Extensions are told by url, choices by type, also where it is not said."""
+    """Extensions are told by url, choices by type, also where it is not said; others by all that a slice fixes."""
     if stem in ("extension", "modifierExtension"):
         return [{"type": "value", "path": "url"}]
     is_choice = any(name.startswith(stem) and name[len(stem) :][:1].isupper() for name in node.slices)
-    return [{"type": "type", "path": "$this"}] if is_choice else []
+    return [{"type": "type" if is_choice else "value", "path": "$this"}]
 
 
 def _matches(spot: Spot, slice: Node, named_type: str, discriminator: Mapping[str, str], means: Means) -> bool:
