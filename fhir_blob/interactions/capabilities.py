@@ -95,7 +95,7 @@ def _resource(context: Context, type: str) -> dict[str, Any]:
         "conditionalUpdate": True,
         "conditionalDelete": context.services.settings.conditional_delete,
         "searchInclude": ["*", *(f"{type}:{code}" for code in references(type))],
-        "searchRevInclude": list(_referring(definitions()).get(type, ())),
+        "searchRevInclude": ["*", *_referring(definitions()).get(type, ())],
         "searchParam": [_search_parameter(each) for each in known.values()],
     }
     operations = (*_OPERATIONS.get(type, ()), *_OPERATIONS_OF_ALL)

@@ -32,7 +32,8 @@ def chain(parameter: SearchParameter, ways: Sequence[tuple[str, Clause]]) -> Cha
 
 
 def _inside(parameter: SearchParameter, type: str, clause: Clause) -> Clause | None:
-    """What has to hold of the resource that contains one of the type; None where no row can tell."""
+    """What has to hold of the resource that contains one of the type; None where its rows, which do not tell one
+    of several from another, cannot say. What is negated has to hold of all."""
     place = f"{parameter.code}{SIGN}{type}"
     found = _renamed(clause, place)
     if found is None or not _is_negative(clause):
@@ -48,10 +49,10 @@ def _renamed(clause: Clause, place: str) -> Clause | None:
             return replace(clause, parameter=_in(place, parameter)) if is_kept else None
         case Chain(parameter=parameter):
             return Chain(_in(place, parameter), clause.ways)
-        case AllOf(clauses=clauses) | AnyOf(clauses=clauses):
+        case AnyOf(clauses=clauses):
             found = [_renamed(each, place) for each in clauses]
             kept = tuple(each for each in found if each is not None)
-            return replace(clause, clauses=kept) if len(kept) == len(found) else None
+            return AnyOf(kept) if len(kept) == len(found) else None
         case Not():
             inner = _renamed(clause.clause, place)
             return None if inner is None else Not(inner)
@@ -67,7 +68,7 @@ def _is_negative(clause: Clause) -> bool:
     match clause:
         case Criterion():
             return clause.modifier == "not" or clause.values[0] == Missing(True)
-        case AllOf() | AnyOf():
+        case AnyOf():
             return any(_is_negative(each) for each in clause.clauses)
     return isinstance(clause, Not)
 

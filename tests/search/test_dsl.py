@@ -47,4 +47,4 @@ def test_many(type: str, name: str, count: int, sizes: list[int]) -> None:
     made = compiled(query.criteria[0], Found(count))
 
     assert sizes == terms(made)
-    assert (count == 0) == (made == {"match_none": {}})
+    assert (count == 0) == ("'match_none'" in repr(made))
