@@ -121,7 +121,9 @@ class Settings:
     complete_at_once: int = setting(8_388_608, "Bytes up to which a first read completes an upload itself.")
     upload_seconds: int = setting(86_400, "Longest upload; never completed ones are swept after it.")
     restore_seconds: int = setting(86_400, "How long bytes stay after their Binary was deleted.")
-    stall_seconds: float = setting(30.0, "Seconds without a byte after which a raw transfer ends.", least=0.001)
+    stall_seconds: float = setting(
+        30.0, "Seconds without a byte, or with less than 64 kB of a body, after which a transfer ends.", least=0.001
+    )
 
     validation: str = setting(
         "strict", "lenient: unknown elements and codes outside a binding are warnings.", choices=("strict", "lenient")

@@ -51,11 +51,21 @@ class Credentials:
             raise Unauthenticated("Sign in with HTTP Basic or a Bearer token.", headers=_CHALLENGE)
         return Principal(name)
 
+    def knows(self, authorization: str | None) -> bool:
+        """Whether `identify` answers at once: there is nothing to check, or it was checked before and was right."""
+        scheme, _, value = (authorization or "").partition(" ")
+        if not self._required or scheme.lower() not in _SCHEMES:
+            return True
+        if scheme.lower() == "bearer":
+            return self._digest("token", value.strip()) in self._known
+        user, password = _user(value.strip()) or ("", "")
+        return self._digest(self._users.get(user, self._decoy), password) in self._known
+
     def _basic(self, value: str) -> str | None:
-        try:
-            user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        given = _user(value)
+        if given is None:
             return None
+        user, password = given
         found = self._users.get(user, self._decoy)
         return user if self._matches(found, password) and user in self._users else None
 
@@ -82,6 +92,15 @@ class Credentials:
 
     def _digest(self, scope: str, secret: str) -> bytes:
         return hmac.digest(self._key, f"{scope}\0{secret}".encode(), hashlib.sha256)
+
+
+def _user(value: str) -> tuple[str, str] | None:
+    """Name and password of HTTP Basic."""
+    try:
+        user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return user, password
 
 
 _SCHEMES = {"basic": Credentials._basic, "bearer": Credentials._bearer}

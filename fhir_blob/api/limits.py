@@ -88,11 +88,14 @@ class Admission:
     def principal(self, request: Request) -> Principal:
         """Who asks. Unauthenticated where that is not known, Throttled where they asked too often.
 
-        Whoever has no name of their own, or a wrong one, is counted by address.
+        Whoever has no name of their own, or a wrong one, is counted by address: when that has used up its minute what
+        it calls itself is not even looked at, since that takes the processor long, unless it was right before.
         """
         authorization = request.header("AUTHORIZATION")
         if self._rate is None:
             return self._credentials.identify(authorization)
+        if not self._credentials.knows(authorization):
+            self._rate.check(_address(request))
         try:
             principal = self._credentials.identify(authorization)
         except Unauthenticated:
@@ -132,15 +135,21 @@ class RateLimit:
 
     def count(self, name: str) -> None:
         """Throttled, and not counted, where the name's requests of this minute are used up."""
-        seconds = self._pay(name)
+        self._refuse(self._pay(name))
+
+    def check(self, name: str) -> None:
+        """Throttled where they are used up; it counts for nothing."""
+        self._refuse(self._pay(name, 0.0))
+
+    def _refuse(self, seconds: float) -> None:
         if seconds:
             raise Throttled(
                 f"You asked more than {self._per_minute} times a minute: go on in {ceil(seconds)} s.",
                 headers={"Retry-After": str(ceil(seconds))},
             )
 
-    def _pay(self, name: str) -> float:
-        """0, or how long to wait."""
+    def _pay(self, name: str, times: float = 1.0) -> float:
+        """0, or how long to wait until one more may be paid; that many are."""
         digest = int.from_bytes(blake2b(name.encode(), digest_size=8, key=self._key).digest(), "little")
         at, interval, now = _KEY + digest % _SETS * _SET.size, _MINUTE / self._per_minute, self._clock()
         with self._alone():
@@ -148,10 +157,11 @@ class RateLimit:
             digests, moments = fields[::2], fields[1::2]
             way = digests.index(digest) if digest in digests else moments.index(min(moments))
             is_known = digests[way] == digest and moments[way] <= now + _MINUTE
-            paid = (max(moments[way], now) if is_known else now) + interval
-            if paid - now > _MINUTE + 1e-6:
-                return paid - now - _MINUTE
-            _ENTRY.pack_into(self._memory, at + way * _ENTRY.size, digest, paid)
+            paid = max(moments[way], now) if is_known else now
+            if paid + interval - now > _MINUTE + 1e-6:
+                return paid + interval - now - _MINUTE
+            if times:
+                _ENTRY.pack_into(self._memory, at + way * _ENTRY.size, digest, paid + times * interval)
             return 0.0
 
     @contextmanager

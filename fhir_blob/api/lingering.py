@@ -26,8 +26,9 @@ _SMALL, _STEP, _DRAIN_SECONDS = 1_048_576, 65_536, 0.5
 _ABOUT = 0.05
 # Of a closed connection: the most that is thrown away (bytes), how long (seconds), and how long nothing may come.
 _MOST, _LONGEST, _LONGEST_QUIET = 1_073_741_824, 30.0, 5.0
-# How many are held, of one address when one is refused, and how long until the HTTP server has closed it (seconds).
-_MOST_HELD, _MOST_OF_ONE, _CLOSED_WITHIN = 256, 16, 2.0
+# How many are held, the latest of them, how many of one address when one is refused, and how long until the HTTP server
+# has closed it (seconds).
+_MOST_HELD, _MOST_OF_ONE, _CLOSED_WITHIN = 128, 16, 2.0
 _TICK, _BUFFER, _AT_ONCE = 0.01, 1_048_576, 8
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 Headers = list[tuple[str, str]]
@@ -152,12 +153,14 @@ class Closing:
         with self._lock:
             for number, (_, connection) in enumerate(found):
                 key = tcp.identity(connection)
-                if number >= _MOST_OF_ONE or key in self._held or len(self._held) >= _MOST_HELD:
+                if number >= _MOST_OF_ONE or key in self._held:
                     connection.close()
                 else:
                     self._held[key] = _Held(connection, now, now)
                 if key in self._held and not self._held[key].is_closed:
                     self._held[key].since = now
+            while len(self._held) > _MOST_HELD:
+                self._held.pop(next(iter(self._held))).connection.close()
         self._is_busy.set()
 
     def _open(self, address: str) -> Iterable[tuple[int, socket.socket]]:

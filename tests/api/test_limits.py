@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import multiprocessing
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import requests
+from argon2 import PasswordHasher
 
 from fhir_blob.access.credentials import Credentials, hash_secret
 from fhir_blob.api.limits import Admission, RateLimit
 from fhir_blob.api.requests import Request
-from fhir_blob.errors import Throttled
+from fhir_blob.errors import Throttled, Unauthenticated
 from fhir_blob.settings import Settings
 from tests.client import Client, diagnostics
 from tests.services.server import Server, StartServer
@@ -118,6 +121,32 @@ def test_rate_of_each_address(tmp_path: Path) -> None:
     ]
 
     assert [False, True, False, False, True, False] == found
+
+
+def test_guessing(tmp_path: Path) -> None:
+    """Where an address has used up its minute no guess of it is checked any more; who was let in before still is."""
+    quick = PasswordHasher(time_cost=1, memory_cost=64)
+    settings = Settings(auth="required", tokens=f"ann={quick.hash('ann')}", users=f"ben={quick.hash('ben')}")
+    credentials, basic = Credentials(settings), base64.b64encode(b"ben:ben").decode()
+    admission = Admission(credentials, RateLimit(tmp_path / "rate", 3))
+
+    def asked(authorization: str) -> str:
+        environ = {"REQUEST_METHOD": "GET", "REMOTE_ADDR": "192.0.2.1", "HTTP_AUTHORIZATION": authorization}
+        try:
+            return admission.principal(Request(environ)).name
+        except (Throttled, Unauthenticated) as error:
+            return type(error).__name__
+
+    before = [asked("Bearer ann"), asked(f"Basic {basic}")]
+    guesses = [asked(f"Bearer guess-{number}") for number in range(3)]
+    nobody = base64.b64encode(b"nobody:guess").decode()
+    began = time.process_time()
+    after = {asked(f"Basic {nobody}") for _ in range(100)} | {asked(f"Bearer {number}") for number in range(100)}
+    seconds = time.process_time() - began
+
+    assert (["ann", "ben"], ["Unauthenticated"] * 3, {"Throttled"}) == (before, guesses, after)
+    assert ["ann", "ben"] == [asked("Bearer ann"), asked(f"Basic {basic}")]
+    assert seconds < 1
 
 
 def _count(path: Path, times: int) -> int:

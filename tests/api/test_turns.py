@@ -62,6 +62,22 @@ def test_nobody_waits_for_what_is_slow(seconds: float, environ: dict[str, str]) 
     assert 2 <= application.most
 
 
+def test_one_that_is_slow() -> None:
+    """Who comes after it has had its time goes on at once, as many as they are."""
+    slow, quick = Application(0.6), Application(0)
+    turns = Turns(lambda environ, start: (slow if "slow" in environ else quick)(environ, start), wait=0.05)
+
+    with ThreadPoolExecutor(1) as threads:
+        search = threads.submit(turns, {"REQUEST_METHOD": "GET", "slow": True}, None)
+        time.sleep(0.1)
+        began = time.perf_counter()
+        ask(turns, 100)
+        took = time.perf_counter() - began
+        search.result()
+
+    assert took < 0.4
+
+
 def test_a_failure_gives_the_turn_back() -> None:
     """The next is not kept waiting."""
     application = Application(0)
