@@ -62,10 +62,10 @@ class Log:
         now = time.time()
         moment = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03}Z"
         line = orjson.dumps({"time": moment, "level": level, "did": did, **told}, default=str)
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             self._out.write(line + b"\n")
 
     def _flush(self) -> None:
-        """A log on a full disk loses lines; requests go on."""
-        with suppress(OSError):
+        """A log on a full disk, or closed, loses lines; requests go on."""
+        with suppress(OSError, ValueError):
             self._out.flush()
