@@ -50,7 +50,8 @@ def check_own(resource: dict[str, Any], find: Find, read: Read = lambda text: No
         for url in (spot.value.get("meta") or {}).get("profile", ()):
             if isinstance(url, str):
                 walk.profile(spot, url, "warning")
-        walk.extensions(spot)
+        if spot.name != "contained":
+            walk.extensions(spot)
     return list(dict.fromkeys(walk.issues))
 
 
@@ -134,12 +135,10 @@ class Walk:
 
     def extensions(self, resource: Spot) -> None:
         """Each extension by its own definition."""
-        for spot in (resource, *descendants(resource)):
-            for name in ("extension", "modifierExtension"):
-                for each in children(spot, name):
-                    url = each.value.get("url") if isinstance(each.value, dict) else None
-                    if isinstance(url, str) and ":" in url:
-                        self._extension(each, url, "warning" if name == "modifierExtension" else "information")
+        for each in descendants(resource):
+            url = each.value.get("url") if each.type == "Extension" and isinstance(each.value, dict) else None
+            if isinstance(url, str) and ":" in url:
+                self._extension(each, url, "warning" if each.name == "modifierExtension" else "information")
 
     def _extension(self, spot: Spot, url: str, severity: str) -> None:
         profile = self._known(url)

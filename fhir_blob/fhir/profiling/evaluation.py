@@ -19,6 +19,7 @@ from fhir_blob.fhir.interpreter import Functions, interpreted
 from fhir_blob.fhir.nodes import Node, Path
 from fhir_blob.fhir.paths import compiled
 from fhir_blob.fhir.profiling import tree
+from fhir_blob.fhir.profiling.conditions import condition
 from fhir_blob.fhir.profiling.resolving import Resolver, type_of
 from fhir_blob.fhir.profiling.value_sets import Terms
 
@@ -53,23 +54,39 @@ class Untold(ValueError):
 
 def holds_true(expression: str, spot: Spot, means: Means) -> bool | None:
     """None where it cannot be said. Nothing is not true: https://hl7.org/fhir/R4/fhirpath.html#bool"""
-    found = evaluated(expression, spot, means)
-    return None if found is None else bool(found) and found[0] is not False
+    if len(expression) > _LONGEST:
+        return None
+    try:
+        return condition(expression).holds(lambda text: _told(_values(text, spot, means))) is True
+    except (ValueError, RecursionError):
+        return None
+
+
+def _told(values: list[Any]) -> bool | None:
+    """https://hl7.org/fhirpath/N1/#singleton-evaluation-of-collections"""
+    if len(values) > 1:
+        raise ValueError("a condition has one value")
+    return values[0] is not False if values else None
 
 
 def evaluated(expression: str, spot: Spot, means: Means) -> list[Any] | None:
     """The values of FHIRPath at an element, None where it is not fit to be evaluated here."""
-    top = spot
-    if time.monotonic() > means.until or len(expression) > _LONGEST:
+    try:
+        return _values(expression, spot, means) if len(expression) <= _LONGEST else None
+    except (ValueError, RecursionError):
         return None
+
+
+def _values(expression: str, spot: Spot, means: Means) -> list[Any]:
+    """ValueError where it cannot be evaluated here, or not in time."""
+    top = spot
+    if time.monotonic() > means.until:
+        raise Untold("it takes too long")
     while top.parent is not None and top.type not in definitions().types:
         top = top.parent
     if top.name != "contained":
         expression = expression.replace("%rootResource", "%resource")
-    try:
-        return [value for value, _ in _path(expression, spot, means)((spot.value, spot.type), (top.value, top.type))]
-    except ValueError:
-        return None
+    return [value for value, _ in _path(expression, spot, means)((spot.value, spot.type), (top.value, top.type))]
 
 
 def _path(expression: str, spot: Spot, means: Means) -> Path:

@@ -64,3 +64,11 @@ def test_time() -> None:
 
     assert None is told(f"{every * 9}true{').exists()' * 9}", seconds=0.2)
     assert time.process_time() - began < 10
+
+
+@pytest.mark.parametrize(
+    "expression", ["(" * 1500 + "true" + ")" * 1500, "true" + " and true" * 480, "subject.(", "' and true", ""]
+)
+def test_hostile(expression: str) -> None:
+    """What is nested too deeply or is no FHIRPath is not checked, and breaks nothing."""
+    assert told(expression) in (None, True)
