@@ -1,7 +1,8 @@
 """Chains into contained resources: `author.family` finds the Practitioner that stands in a DocumentReference, too.
 
 Contained resources are found by nothing else. Their rows stand with those of what they are in, by the reference, their
-type and their own parameter: `author#Practitioner.family`; a row of `author#Practitioner` tells that there is one.
+own parameter, and with and without their type: `author#Practitioner.family`, `author#.family`. A row of
+`author#Practitioner` tells that there is one.
 Source: https://hl7.org/fhir/R4/search.html#contained
 """
 
@@ -20,14 +21,16 @@ from fhir_blob.store import IndexEntries
 
 SIGN = "#"
 # Elasticsearch takes 10,000 nested documents in one.
-_MOST_ROWS = 2_000
-# A reference that may go anywhere mostly goes to what is worth a resource of its own.
+_MOST_ROWS = 4_000
+# So many types are asked for, where each has to be asked by itself.
 _MOST_WAYS = 20
 
 
 def chain(parameter: SearchParameter, ways: Sequence[tuple[str, Clause]]) -> Chain:
-    """The chain that goes these ways, to resources of their own and to contained ones."""
-    found = (_inside(parameter, *way) for way in ways if len(ways) <= _MOST_WAYS)
+    """The chain that goes these ways, to resources of their own and to contained ones: to any in one step if it can."""
+    found = dict.fromkeys(_inside(parameter, "", clause) for _, clause in ways)
+    if len(ways) == 1 or len(found) > 1:
+        found = dict.fromkeys(_inside(parameter, *way) for way in ways[:_MOST_WAYS])
     return Chain(parameter, tuple(ways), tuple(each for each in found if each is not None))
 
 
@@ -38,7 +41,7 @@ def _inside(parameter: SearchParameter, type: str, clause: Clause) -> Clause | N
     found = _renamed(clause, place)
     if found is None or not _is_negative(clause):
         return found
-    there = Criterion(SearchParameter(place, "token", "", (), (), ""), "missing", (Missing(False),))
+    there = Criterion(SearchParameter(place, "token", ""), "missing", (Missing(False),))
     return AllOf((there, found))
 
 
@@ -60,7 +63,7 @@ def _renamed(clause: Clause, place: str) -> Clause | None:
 
 
 def _in(place: str, parameter: SearchParameter) -> SearchParameter:
-    return replace(parameter, code=f"{place}.{parameter.code}")
+    return SearchParameter(f"{place}.{parameter.code}", parameter.type, "")
 
 
 def _is_negative(clause: Clause) -> bool:
@@ -91,11 +94,11 @@ def _rows(
     for code, literal in dict.fromkeys(_references(resource)):
         if literal in inner:
             each = inner[literal]
-            place = f"{code}{SIGN}{each['resourceType']}"
-            yield "token", (place, 0, "", "")
             if literal not in known:
                 known[literal] = extract({name: value for name, value in each.items() if name != "contained"})
-            yield from ((kind, (f"{place}.{row[0]}", *row[1:])) for kind, row in _kept(known[literal]))
+            for place in (f"{code}{SIGN}{each['resourceType']}", f"{code}{SIGN}"):
+                yield "token", (place, 0, "", "")
+                yield from ((kind, (f"{place}.{row[0]}", *row[1:])) for kind, row in _kept(known[literal]))
 
 
 def _references(resource: dict[str, Any]) -> Iterator[tuple[str, str]]:
