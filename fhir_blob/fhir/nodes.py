@@ -51,14 +51,18 @@ class _Children(dict[str, tuple[tuple[str, str], ...]]):
         self._name = name
 
     def __missing__(self, type: str) -> tuple[tuple[str, str], ...]:
-        elements, name = definitions().structure(type), self._name
-        found: tuple[tuple[str, str], ...] = ()
-        if name in elements:
-            found = ((name, elements[name].types[0]),)
-        elif f"{name}[x]" in elements:
-            found = tuple((name + each[0].upper() + each[1:], each) for each in elements[f"{name}[x]"].types)
-        self[type] = found
+        found = self[type] = json_names(type, self._name)
         return found
+
+
+def json_names(type: str, name: str) -> tuple[tuple[str, str], ...]:
+    """The JSON names of a child, with their types: several of a choice, none of what is unknown."""
+    elements = definitions().structure(type)
+    if name in elements:
+        return ((name, elements[name].types[0]),)
+    if f"{name}[x]" in elements:
+        return tuple((name + each[0].upper() + each[1:], each) for each in elements[f"{name}[x]"].types)
+    return ()
 
 
 def child(inner: Node, names: tuple[str, ...], *, beside: bool = False) -> Node:
@@ -115,7 +119,8 @@ def item(inner: Node, index: int) -> Node:
     return lambda nodes, resource: inner(nodes, resource)[index : index + 1]
 
 
-def _matches(type: str, wanted: str) -> bool:
+def is_of_type(type: str, wanted: str) -> bool:
+    """Whether `as` takes a value of the type for one of the wanted."""
     return (
         type.lower() == wanted.lower()  # R4 itself writes DateTime for dateTime
         or (wanted == "Quantity" and type in _QUANTITIES)
@@ -125,7 +130,7 @@ def _matches(type: str, wanted: str) -> bool:
 
 def as_type(inner: Node, wanted: str) -> Node:
     """On a collection too: R4's expressions mean it so."""
-    return lambda nodes, resource: [pair for pair in inner(nodes, resource) if _matches(pair[1], wanted)]
+    return lambda nodes, resource: [pair for pair in inner(nodes, resource) if is_of_type(pair[1], wanted)]
 
 
 def is_type(inner: Node, wanted: str) -> Node:
@@ -138,7 +143,7 @@ def is_type(inner: Node, wanted: str) -> Node:
 
 def _is(type: str, wanted: str) -> bool:
     """As HL7's own cases have it, a code is a string, but not taken as one."""
-    return _matches(type, wanted) or _BASES.get(type) == wanted
+    return is_of_type(type, wanted) or _BASES.get(type) == wanted
 
 
 def where(inner: Node, condition: Node) -> Node:

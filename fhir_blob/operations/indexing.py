@@ -7,12 +7,12 @@ in that version or a later one, and doing it again harms nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from threading import Event
 
 from fhir_blob.errors import FhirError
 from fhir_blob.fhir import codec
-from fhir_blob.search import Document, ExternalIndex, Refused
+from fhir_blob.search import Document, ExternalIndex
 from fhir_blob.search.extraction import extract
 from fhir_blob.store.queue import Claimed, IndexTask, IndexTasks, State
 
@@ -48,7 +48,7 @@ class Indexer:
                     self._waiting.clear()
                 pause = _IDLE_SECONDS
             except FhirError as error:
-                self._report("the indexer waits", error=str(error))
+                self._report("the indexer waits", **error.for_operator())
                 stop.wait(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -69,7 +69,7 @@ class Indexer:
         except FhirError:
             self._tasks.release(claimed.tasks)
             raise
-        aside = {latest[_name(each)].task: each for each in refused}
+        aside = {latest[each.tenant, each.type, each.id].task: each for each in refused}
         for each in claimed.tasks:
             if each.task in aside:
                 self._tasks.set_aside(each, aside[each.task].reason)
@@ -85,19 +85,16 @@ class Indexer:
         self._tasks.finish(sent)
 
 
-def _name(refused: Refused) -> tuple[str, str, str]:
-    return refused.document.tenant, refused.document.type, refused.document.id
-
-
-def documents_of(states: Iterable[State]) -> list[Document]:
-    return [document_of(each) for each in states]
+def documents_of(states: Iterable[State]) -> Iterator[Document]:
+    """One after the other: what is made of one need not wait for the others."""
+    return map(document_of, states)
 
 
 def document_of(state: State) -> Document:
     """References are those of the database's rows, which know by which URL this server was written to."""
     entries = None
     if not state.deleted:
-        found = dict(extract(codec.parse(state.body), base=""))
+        found = dict(extract(codec.reparse(state.body), base=""))
         found.pop("reference", None)
         entries = {**found, "reference": list(state.references)} if state.references else found
     return Document(state.tenant, state.type, state.id, state.version, state.rid, state.last_updated, entries)

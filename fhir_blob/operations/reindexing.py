@@ -7,8 +7,9 @@ first every process writes its rows, then all resources are gone through, then i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
@@ -17,18 +18,21 @@ from fhir_blob.errors import Unprocessable
 from fhir_blob.fhir import codec
 from fhir_blob.fhir.definitions import SearchParameter, activate
 from fhir_blob.operations.indexing import documents_of
-from fhir_blob.search import ExternalIndex
+from fhir_blob.search import ExternalIndex, Refused
 from fhir_blob.search.added import Added, dumped, loaded, parameters_of
 from fhir_blob.search.extraction import extract
 from fhir_blob.store import IndexEntries, ResourceStore
 from fhir_blob.store.queue import IndexTasks, State
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 # How often a process looks whether search parameters were added, and how long until every one has.
 LOOK_SECONDS = 1.0
 _UNTIL_ALL_KNOW = 2.5
 _BATCH = 500
+# Bulk requests that are made or waited for.
+_AT_ONCE = 2
 _PARAMETERS = "parameters"
 
 # (type, how many of it are done)
@@ -100,11 +104,10 @@ class Reindexing:
             return 0
         built = index.begin(type)
         tasks.put_state(f"rebuilding/{type}", built)
-        for documents in _ahead(documents_of(states) for states in scanned(tasks, type)):
-            refused = [each.document for each in index.fill(documents)]
+        for filled, refused in _side_by_side(lambda states: _fill(index, states), scanned(tasks, type)):
             # As tasks they are set aside, and told of.
             tasks.enqueue([(each.tenant, each.type, each.id) for each in refused], now=time.time_ns() // 1000)
-            count += len(documents)
+            count += filled
             progress(type, count)
         index.swap(type, built)
         tasks.drop_state(f"rebuilding/{type}", built)
@@ -129,7 +132,7 @@ class Reindexing:
 
     def entries(self, state: State) -> IndexEntries:
         """The rows of a resource. What it refers to is local where it was when it was written."""
-        found = extract(codec.parse(state.body), base=self.base)
+        found = extract(codec.reparse(state.body), base=self.base)
         local = {(type, id) for _, _, type, id, _, url in state.references if id and not url}
         foreign = {(type, id, url) for _, _, type, id, _, url in state.references if url}
         rows = [
@@ -147,13 +150,21 @@ def scanned(tasks: IndexTasks, type: str, *, bodies: bool = True) -> Iterator[tu
         after = states[-1].rid
 
 
-def _ahead(items: Iterator[T]) -> Iterator[T]:
-    """The same, the next one being made while the last is used: the cluster works while values are found."""
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = thread.submit(next, items, None)
-            yield item
+def _fill(index: ExternalIndex, states: Sequence[State]) -> tuple[int, tuple[Refused, ...]]:
+    return len(states), index.fill(documents_of(states))
+
+
+def _side_by_side(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """The results in the order of the items, some of which are worked on at once: values are found while the
+    cluster works, and it is never without a request."""
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        running: deque[Future[R]] = deque()
+        for item in items:
+            if len(running) == _AT_ONCE:
+                yield running.popleft().result()
+            running.append(threads.submit(work, item))
+        while running:
+            yield running.popleft().result()
 
 
 def look(tasks: IndexTasks) -> None:

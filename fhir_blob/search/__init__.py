@@ -7,7 +7,7 @@ fills. Search parameters are data: see fhir.definitions.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -249,9 +249,11 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A document that the index will never take, and the reason, without a value of the resource in it."""
+    """A resource that the index will never take, and the reason, without a value of the resource in it."""
 
-    document: Document
+    tenant: str
+    type: str
+    id: str
     reason: str
 
 
@@ -261,9 +263,9 @@ class ExternalIndex(SearchIndex, Protocol):
     Each type has one index behind an alias, and while it is rebuilt a second one, behind another alias.
     """
 
-    def write(self, documents: Sequence[Document], *, rebuilding: Collection[str] = ()) -> tuple[Refused, ...]:
-        """All in one bulk request; what it has in a higher version stays. Those of a type in `rebuilding` go into
-        both indices. Unavailable where it is out of reach: then nothing is certain."""
+    def write(self, documents: Iterable[Document], *, rebuilding: Collection[str] = ()) -> tuple[Refused, ...]:
+        """What it has in a higher version stays. Those of a type in `rebuilding` go into both indices.
+        Unavailable where it is out of reach: then nothing is certain."""
 
     def refresh(self, types: Collection[str]) -> None:
         """Everything written is found from now on."""
@@ -274,7 +276,7 @@ class ExternalIndex(SearchIndex, Protocol):
     def begin(self, type: str) -> str:
         """An empty second index for the type, by its name; one that was left from before goes."""
 
-    def fill(self, documents: Sequence[Document]) -> tuple[Refused, ...]:
+    def fill(self, documents: Iterable[Document]) -> tuple[Refused, ...]:
         """As `write`, into the second index of their type alone."""
 
     def swap(self, type: str, built: str) -> None:
@@ -283,7 +285,7 @@ class ExternalIndex(SearchIndex, Protocol):
     def held(self, type: str, *, after_rid: int, limit: int) -> tuple[Document, ...]:
         """What it holds of the type in order of rid, those with rid > after_rid; entries left out ({})."""
 
-    def forget(self, documents: Sequence[Document]) -> None:
+    def forget(self, documents: Iterable[Document]) -> None:
         """Take out what the store does not have."""
 
     def ping(self) -> None:

@@ -8,12 +8,11 @@ Source: https://www.elastic.co/guide/en/elasticsearch/reference/8.19/docs-bulk.h
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from elasticsearch import (
     ApiError,
     BadRequestError,
@@ -24,7 +23,7 @@ from elasticsearch import (
 )
 
 from fhir_blob.errors import BadParameter, Conflict, TookTooLong, Unavailable
-from fhir_blob.search import Clause, Document, Page, Query, Refused, dsl, mapping
+from fhir_blob.search import Clause, Document, Page, Query, Refused, bulk, dsl, mapping
 from fhir_blob.search.cursors import Position, seal, unseal
 from fhir_blob.search.queries import Dsl, all_of
 from fhir_blob.search.rows import current
@@ -37,9 +36,7 @@ MOST_JOINED = dsl.MOST_TERMS
 _AT_ONCE = 5_000
 _KEPT = "2m"
 _MOST_NAMED = 20
-_VERSIONED = "external_gte"
-# Of the answer to a bulk request.
-_TOLD = ["errors", "items.*.status", "items.*.error.type"]
+_NO_INDEX = "index_not_found_exception"
 
 
 def connect(settings: Settings) -> Elasticsearch:
@@ -93,23 +90,23 @@ class ElasticsearchIndex:
         matches = tuple(found[each] for each in named if each in found)
         return Page(matches, total if query.total == "accurate" else None, cursor)
 
-    def write(self, documents: Sequence[Document], *, rebuilding: Collection[str] = ()) -> tuple[Refused, ...]:
-        for type in sorted({each.type for each in documents}):
-            self._ensure(type)
+    def write(self, documents: Iterable[Document], *, rebuilding: Collection[str] = ()) -> tuple[Refused, ...]:
         next = {type for type in rebuilding if self._is_alias(self._next(type))}
-        operations = [
-            (each, alias)
-            for each in documents
-            for alias in (self._alias(each.type), *([self._next(each.type)] if each.type in next else []))
-        ]
+        operations: list[bulk.Operation] = []
+        for document in documents:
+            self._ensure(document.type)
+            made = bulk.operation(document, self._alias(document.type))
+            operations.append(made)
+            if document.type in next:
+                operations.append(made._replace(alias=self._next(document.type)))
         failed = self._bulk(operations)
-        missing = [pair for pair, error in failed if error == "index_not_found_exception"]
+        missing = [each for each, error in failed if error == _NO_INDEX]
         if missing:  # somebody removed the index behind our back
-            for each, _ in missing:
+            for each in missing:
                 self._known.discard(each.type)
                 self._ensure(each.type)
-            failed = [one for one in failed if one[0] not in missing] + self._bulk(missing)
-        return tuple(Refused(each, error) for (each, _), error in failed)
+            failed = [one for one in failed if one[1] != _NO_INDEX] + self._bulk(missing)
+        return tuple(each.refused(error) for each, error in failed)
 
     def refresh(self, types: Collection[str]) -> None:
         with _reached():
@@ -129,11 +126,12 @@ class ElasticsearchIndex:
             self._ensure(type)
             self._widen(type)
 
-    def fill(self, documents: Sequence[Document]) -> tuple[Refused, ...]:
-        failed = self._bulk([(each, self._next(each.type)) for each in documents])
-        if any(error == "index_not_found_exception" for _, error in failed):
-            raise _overtaken(documents[0].type)
-        return tuple(Refused(each, error) for (each, _), error in failed)
+    def fill(self, documents: Iterable[Document]) -> tuple[Refused, ...]:
+        failed = self._bulk([bulk.operation(each, self._next(each.type)) for each in documents])
+        for each, error in failed:
+            if error == _NO_INDEX:
+                raise _overtaken(each.type)
+        return tuple(each.refused(error) for each, error in failed)
 
     def swap(self, type: str, built: str) -> None:
         with _reached():
@@ -161,8 +159,12 @@ class ElasticsearchIndex:
         rows = [[each["fields"][name][0] for name in fields] for each in answer["hits"]["hits"]]
         return tuple(Document(tenant, type, id, version, rid, at, {}) for tenant, id, version, rid, at in rows)
 
-    def forget(self, documents: Sequence[Document]) -> None:
-        self._bulk([(each, self._alias(each.type)) for each in documents], forgetting=True)
+    def forget(self, documents: Iterable[Document]) -> None:
+        self._bulk([bulk.removal(each, self._alias(each.type)) for each in documents])
+
+    def _bulk(self, operations: Sequence[bulk.Operation]) -> list[tuple[bulk.Operation, str]]:
+        with _reached():
+            return bulk.send(self._client, operations)
 
     def ping(self) -> None:
         with _reached():
@@ -275,32 +277,6 @@ class ElasticsearchIndex:
         for each in self._behind(alias):
             self._client.options(ignore_status=404).indices.delete(index=each)
 
-    def _bulk(
-        self, operations: Sequence[tuple[Document, str]], *, forgetting: bool = False
-    ) -> list[tuple[tuple[Document, str], str]]:
-        """What was not taken, with the type of the error; what the index has in a higher version is no error."""
-        if not operations:
-            return []
-        lines: list[bytes] = []
-        for each, alias in operations:
-            named = {"_index": alias, "_id": f"{each.tenant}/{each.id}", "version": each.version}
-            named["version_type"] = _VERSIONED
-            if each.entries is None or forgetting:
-                lines.append(orjson.dumps({"delete": named}))
-            else:
-                lines.append(orjson.dumps({"index": {**named, "require_alias": True}}))
-                lines.append(orjson.dumps(mapping.source(each)))
-        with _reached():
-            answer = self._client.bulk(operations=lines, filter_path=_TOLD)  # type: ignore[arg-type]
-        if not answer["errors"]:
-            return []
-        items = (next(iter(each.values())) for each in answer["items"])
-        return [
-            (operation, error)
-            for operation, item in zip(operations, items, strict=True)
-            if (error := _error(item)) is not None
-        ]
-
 
 @dataclass(frozen=True, slots=True)
 class _Resolver:
@@ -318,16 +294,6 @@ class _Resolver:
 
 def _overtaken(type: str) -> Conflict:
     return Conflict(f"Another reindexing of {type} has begun since, and goes on.")
-
-
-def _error(item: Mapping[str, Any]) -> str | None:
-    """The type of an item's error: its reason may quote the resource. Unavailable for what may pass."""
-    status = item["status"]
-    if "error" not in item or status == 409:
-        return None
-    if status == 429 or status >= 500:
-        raise Unavailable("The search index (Elasticsearch) takes no writes at present.")
-    return str(item["error"]["type"])
 
 
 @contextmanager

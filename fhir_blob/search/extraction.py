@@ -31,6 +31,7 @@ from fhir_blob.fhir.ucum import canonical
 from fhir_blob.search.amounts import amount, spread
 from fhir_blob.search.contained import with_contained
 from fhir_blob.search.dates import EARLIEST, LATEST, span
+from fhir_blob.search.expressions import Tree, grow, path_of
 from fhir_blob.search.near import point
 from fhir_blob.search.terms import LONGEST_TEXT, fold, key, target
 from fhir_blob.search.texts import text_rows
@@ -72,8 +73,9 @@ def extract(resource: dict[str, Any], *, base: str) -> IndexEntries:
     A reference to something under `base`, this server's own URL, is a local one.
     """
     type = resource["resourceType"]
-    simple, composites = _plan(definitions(), type)
+    tree, simple, composites = _plan(definitions(), type)
     root, rows = (resource, type), _Rows(base)
+    _walk(rows, resource, tree)
     for code, path, write in simple:
         for value, of_type in path(root, root):
             write(rows, code, 0, value, of_type)
@@ -95,57 +97,46 @@ def components(parameter: SearchParameter) -> tuple[Component, ...]:
     return Component(first.type, second.expression), Component(second.type, first.expression)
 
 
+_Leaf = tuple[str, _Writer]
 _Simple = tuple[str, Path, _Writer]
 _Composite = tuple[str, Path, tuple[tuple[Path, _Writer], ...]]
 
 
 @lru_cache(512)
-def _plan(known: Definitions, type: str) -> tuple[tuple[_Simple, ...], tuple[_Composite, ...]]:
+def _plan(known: Definitions, type: str) -> tuple[Tree[_Leaf], tuple[_Simple, ...], tuple[_Composite, ...]]:
+    """The parameters whose expressions are chains, as a tree; the others, but for composites; these."""
+    tree: Tree[_Leaf] = {}
     parameters = [each for each in known.search_parameters(type).values() if each.code not in _COLUMNS]
-    simple = [(each.code, _lenient(each), _WRITERS[each.type]) for each in parameters if each.type in _WRITERS]
+    simple = [
+        (each.code, path_of(each), _WRITERS[each.type])
+        for each in parameters
+        if each.type in _WRITERS and not grow(tree, type, each, (each.code, _WRITERS[each.type]))
+    ]
     composites = [
         (
             each.code,
-            _lenient(each),
+            path_of(each),
             tuple((compile_path(part.expression), _WRITERS[part.type]) for part in components(each)),
         )
         for each in parameters
         if each.type == "composite"
     ]
-    return tuple(simple), tuple(composites)
+    return tree, tuple(simple), tuple(composites)
 
 
-def _lenient(parameter: SearchParameter) -> Path:
-    """An added parameter that cannot be evaluated on some resource finds nothing in it: no write fails for it."""
-    path = _targeted(parameter)
-    if parameter.url.startswith("http://hl7.org/fhir/"):
-        return path
-
-    def run(focus: Pair, resource: Pair) -> list[Pair]:
-        try:
-            return path(focus, resource)
-        except ValueError:
-            return []
-
-    return run
-
-
-def _targeted(parameter: SearchParameter) -> Path:
-    """Where an expression may end at whole resources (Bundle.entry[0].resource): those of the targets."""
-    path = compile_path(parameter.expression)
-    if parameter.type != "reference" or not parameter.expression.endswith(".resource"):
-        return path
-    targets = frozenset(parameter.targets)
-
-    def run(focus: Pair, resource: Pair) -> list[Pair]:
-        found = path(focus, resource)
-        return [pair for pair in found if not isinstance(pair[0], dict) or pair[1] in targets or _is_reference(pair)]
-
-    return run
-
-
-def _is_reference(pair: Pair) -> bool:
-    return pair[1] == "Reference"
+def _walk(rows: _Rows, element: dict[str, Any], tree: Tree[_Leaf]) -> None:
+    for name, content in element.items():
+        branch = tree.get(name)
+        if branch is None:
+            continue
+        type, leaves, below = branch
+        for value in content if content.__class__ is list else (content,):
+            if value is None:  # a primitive that has nothing but extensions
+                continue
+            for code, write in leaves:
+                write(rows, code, 0, value, type)
+            if below and value.__class__ is dict:
+                _walk(rows, value, below)
 
 
 def _write_composite(rows: _Rows, root: Pair, code: str, path: Path, parts: tuple[tuple[Path, _Writer], ...]) -> None:

@@ -20,6 +20,8 @@ from fhir_blob.search.extraction import components
 from fhir_blob.search.near import degrees
 from fhir_blob.search.terms import LONGEST_TEXT, key
 
+# From the fields so far and a row, as the tables of the SQL index have it from `param` on.
+_Writer = Callable[[dict[str, Any], Sequence[Any]], None]
 # Between the parts of a key; it stands in no text that FHIR allows.
 MARK = "\x1f"
 # For an end that is open, where a document sorts by it.
@@ -130,17 +132,18 @@ def source(document: Document) -> dict[str, Any]:
         if kind == "words":
             found["words"] = {param: [key(word) for word in words.split()] for param, words in rows}
             continue
-        for param, group, *values in rows:
+        for row in rows:
+            param = row[0]
             present[param] = None
             place = _place(kind, param)
             if place.part:
-                parts = groups.setdefault((place.name, group), {})
-                _PART_WRITERS[kind](parts.setdefault(place.part, {}), values)
+                parts = groups.setdefault((place.name, row[1]), {})
+                place.write(parts.setdefault(place.part, {}), row)
             elif place.name:
-                _WRITERS[kind](found.setdefault(place.name, {}), values, place.is_more)
+                place.write(found.setdefault(place.name, {}), row)
             elif SIGN in param:
                 fields: dict[str, Any] = {}
-                _CONTAINED_WRITERS[kind](fields, values, place.is_more)
+                place.write(fields, row)
                 found.setdefault(CONTAINED, []).append({"param": param.removesuffix(":more"), kind: fields})
     for (name, _), parts in groups.items():
         found.setdefault(name, []).append(_position(parts) if "x" in parts else parts)
@@ -155,27 +158,28 @@ def _position(axes: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where rows go: the field, '' for nowhere, and the part of it if that is a composite's."""
+    """Where and how rows are written: the field, '' for nowhere, and the part of it if that is a composite's."""
 
     name: str
+    write: _Writer
     part: str = ""
-    is_more: bool = False
 
 
 @lru_cache(8192)
 def _place(kind: str, param: str) -> _Place:
     code, is_part, number = param.partition("$")
     if SIGN in param:
-        return _Place("", is_more=param.endswith(":more"))
+        return _Place("", _more if param.endswith(":more") else _PART_WRITERS[kind])
     if is_part:
         at, _, beside = number.partition(":")
         if beside not in ("", "ucum"):  # no query asks for the texts of a component
-            return _Place("")
-        return _Place(field("composite", code), f"{part(int(at))}:ucum" if beside else part(int(at)))
+            return _Place("", _WRITERS[kind])
+        name = part(int(at))
+        return _Place(field("composite", code), _PART_WRITERS[kind], f"{name}:ucum" if beside else name)
     if kind == "number" and param[-2:] in (":x", ":y", ":z"):
-        return _Place(field("special", param[:-2]), param[-1])
+        return _Place(field("special", param[:-2]), _number, param[-1])
     name = param.removesuffix(":more")
-    return _Place(field(kind, name), is_more=name != param)
+    return _Place(field(kind, name), _WRITERS[kind] if name == param else _more)
 
 
 def reference_keys(type: str | None, id: str, url: str, version: str = "") -> str:
@@ -191,8 +195,8 @@ def _add(fields: dict[str, Any], name: str, value: Any) -> None:
         known.append(value)
 
 
-def _token(fields: dict[str, Any], values: Sequence[Any]) -> None:
-    system, code = values
+def _token(fields: dict[str, Any], row: Sequence[Any]) -> None:
+    _, _, system, code = row
     if system:
         _add(fields, "system", system)
     if code:
@@ -200,19 +204,24 @@ def _token(fields: dict[str, Any], values: Sequence[Any]) -> None:
         _add(fields, "pair", f"{system}{MARK}{code}")
 
 
-def _string(fields: dict[str, Any], values: Sequence[Any], is_more: bool) -> None:
-    value, exact = values
-    start, end = "" if is_more else MARK, MARK if len(value) < LONGEST_TEXT else ""
-    _add(fields, "grams", f"{start}{value}{end}")
-    if is_more:
-        _add(fields, "more", value)
-    else:
-        _add(fields, "value", value)
-        _add(fields, "exact", key(exact))
+def _string(fields: dict[str, Any], row: Sequence[Any]) -> None:
+    _, _, value, exact = row
+    _add(fields, "grams", f"{MARK}{_ended(value)}")
+    _add(fields, "value", value)
+    _add(fields, "exact", key(exact))
 
 
-def _reference(fields: dict[str, Any], values: Sequence[Any]) -> None:
-    type, id, version, url = values
+def _more(fields: dict[str, Any], row: Sequence[Any]) -> None:
+    _add(fields, "grams", _ended(row[2]))
+    _add(fields, "more", row[2])
+
+
+def _ended(value: str) -> str:
+    return f"{value}{MARK}" if len(value) < LONGEST_TEXT else value
+
+
+def _reference(fields: dict[str, Any], row: Sequence[Any]) -> None:
+    _, _, type, id, version, url = row
     if not id and not url:
         return
     for given in (version, "") if version else ("",):
@@ -223,12 +232,12 @@ def _reference(fields: dict[str, Any], values: Sequence[Any]) -> None:
         _add(fields, "local", f"{type}/{id}")
 
 
-def _uri(fields: dict[str, Any], values: Sequence[Any]) -> None:
-    _add(fields, "value", values[0])
+def _uri(fields: dict[str, Any], row: Sequence[Any]) -> None:
+    _add(fields, "value", row[2])
 
 
-def _date(fields: dict[str, Any], values: Sequence[Any]) -> None:
-    low, high = values
+def _date(fields: dict[str, Any], row: Sequence[Any]) -> None:
+    _, _, low, high = row
     _add(fields, "span", {"gte": low, "lte": max(low, high - 1)})
     _add(fields, "low", low)
 
@@ -239,48 +248,33 @@ def _span(low: float, high: float) -> dict[str, float]:
     return {name: end for name, end in ends.items() if math.isfinite(end)}
 
 
-def _number(fields: dict[str, Any], values: Sequence[Any]) -> None:
-    low, high = values
+def _number(fields: dict[str, Any], row: Sequence[Any]) -> None:
+    _, _, low, high = row
     _add(fields, "span", _span(low, high))
     _add(fields, "low", max(low, -_FAR))
 
 
-def _quantity_part(fields: dict[str, Any], values: Sequence[Any]) -> None:
-    system, code, unit, low, high = values
+def _quantity_part(fields: dict[str, Any], row: Sequence[Any]) -> None:
+    _, _, system, code, unit, low, high = row
     _add(fields, "span", _span(low, high))
     for name, value in (("system", system), ("code", code), ("unit", unit)):
         _add(fields, name, value)
 
 
-def _quantity(fields: dict[str, Any], values: Sequence[Any]) -> None:
+def _quantity(fields: dict[str, Any], row: Sequence[Any]) -> None:
     each: dict[str, Any] = {}
-    _quantity_part(each, values)
+    _quantity_part(each, row)
     _add(fields, "each", each)
-    _add(fields, "low", max(values[3], -_FAR))
+    _add(fields, "low", max(row[5], -_FAR))
 
 
-_PART_WRITERS: Mapping[str, Callable[[dict[str, Any], Sequence[Any]], None]] = {
+_WRITERS: Mapping[str, _Writer] = {
     "token": _token,
-    "string": lambda fields, values: _string(fields, values, False),
+    "string": _string,
     "reference": _reference,
     "uri": _uri,
     "date": _date,
     "number": _number,
-    "quantity": _quantity_part,
+    "quantity": _quantity,
 }
-
-
-def _always(write: Callable[[dict[str, Any], Sequence[Any]], None]) -> Callable[..., None]:
-    return lambda fields, values, is_more: write(fields, values)
-
-
-_WRITERS: Mapping[str, Callable[[dict[str, Any], Sequence[Any], bool], None]] = {
-    "token": _always(_token),
-    "string": _string,
-    "reference": _always(_reference),
-    "uri": _always(_uri),
-    "date": _always(_date),
-    "number": _always(_number),
-    "quantity": _always(_quantity),
-}
-_CONTAINED_WRITERS = {**_WRITERS, "quantity": _always(_quantity_part)}
+_PART_WRITERS: Mapping[str, _Writer] = {**_WRITERS, "quantity": _quantity_part}

@@ -6,7 +6,7 @@ import itertools
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import requests
 
 from fhir_blob.errors import Conflict
 from fhir_blob.operations.reindexing import Reindexing
-from fhir_blob.search import Document, Refused, mapping
+from fhir_blob.search import Document, Refused, bulk, mapping
 from fhir_blob.search.elasticsearch import ElasticsearchIndex
 from fhir_blob.settings import Settings
 from fhir_blob.store.sql import open_store
@@ -311,11 +311,29 @@ def test_two_rebuild_the_same_type(elastic: dict[str, Any]) -> None:
     assert ["b1", "b2"] == [each.id for each in held]
 
 
+def test_more_than_one_request_carries(elastic: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch goes in several, and what is refused is told by name in whichever it went."""
+    monkeypatch.setattr(bulk, "_MOST_BYTES", 200)
+    index = ElasticsearchIndex(Settings(**elastic), b"secret")
+    strange = {"token": [("nobody-asks-for-this", 0, "", "x")]}
+    documents = [
+        Document("default", "Basic", f"s{number}", 1, number, 1, strange if number == 3 else {})
+        for number in range(1, 6)
+    ]
+
+    refused = index.write(documents)
+    index.refresh(["Basic"])
+    held = index.held("Basic", after_rid=0, limit=10)
+
+    assert (Refused("default", "Basic", "s3", "strict_dynamic_mapping_exception"),) == refused
+    assert ["s1", "s2", "s4", "s5"] == [each.id for each in held]
+
+
 class Refusing(ElasticsearchIndex):
     """It takes nothing into the index that is being built."""
 
-    def fill(self, documents: Sequence[Document]) -> tuple[Refused, ...]:
-        return tuple(Refused(each, "strict_dynamic_mapping_exception") for each in documents)
+    def fill(self, documents: Iterable[Document]) -> tuple[Refused, ...]:
+        return tuple(Refused(each.tenant, each.type, each.id, "strict_dynamic_mapping_exception") for each in documents)
 
 
 def test_what_is_refused_during_a_rebuild_is_told(start_server: StartServer, elastic: dict[str, Any]) -> None:
