@@ -12,7 +12,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
 from threading import Event, Lock, Thread
@@ -122,6 +122,15 @@ class _Held:
     thrown_away: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Limited:
+    """A body from an address that is read since then, and the connections that were ended for its sake."""
+
+    address: str
+    since: float
+    ended: set[int]
+
+
 class Closing:
     """Keeps connections from being reset: what comes after the HTTP server has closed one is taken, and thrown away.
 
@@ -131,7 +140,7 @@ class Closing:
     def __init__(self, port: int) -> None:
         self._port, self._held, self._lock = port, dict[int, _Held](), Lock()
         self._is_busy, self._buffer = Event(), bytearray(_BUFFER)
-        self._limited: tuple[str, float] | None = None
+        self._limited: _Limited | None = None
 
     def start(self) -> None:
         Thread(target=self._run, name="closing", daemon=True).start()
@@ -139,7 +148,7 @@ class Closing:
     @contextmanager
     def limited(self, address: str) -> Iterator[None]:
         """The reading of a body from there, for so long; of one at a time."""
-        self._limited = address, time.monotonic()
+        self._limited = _Limited(address, time.monotonic(), set())
         self._is_busy.set()
         try:
             yield
@@ -190,15 +199,17 @@ class Closing:
         limited = self._limited
         if limited is None:
             return
-        address, since = limited
-        took = time.monotonic() - since
+        took = time.monotonic() - limited.since
         if took < _DRAIN_SECONDS:
             return
-        for connection in tcp.connections(self._port, address):
-            with connection, suppress(OSError):  # it is over meanwhile
-                state = tcp.state(connection)
-                if state.is_open and abs(state.sent_ms / 1000 - took) < _ABOUT + took - _DRAIN_SECONDS:
-                    connection.shutdown(socket.SHUT_RD)
+        with ExitStack() as open_ones:
+            found = [open_ones.enter_context(each) for each in tcp.connections(self._port, limited.address)]
+            distances = [(_distance(each, took, limited), number) for number, each in enumerate(found)]
+            nearest, number = min(distances, default=(inf, 0))
+            if nearest < _ABOUT + took - _DRAIN_SECONDS:
+                limited.ended.add(tcp.identity(found[number]))
+                with suppress(OSError):  # it is over meanwhile
+                    found[number].shutdown(socket.SHUT_RD)
 
     def _is_over(self, held: _Held) -> bool:
         now = time.monotonic()
@@ -227,3 +238,13 @@ class Closing:
                 return came, True
             came += count
         return came, False
+
+
+def _distance(connection: socket.socket, seconds: float, limited: _Limited) -> float:
+    """How much more or less than so long ago it was sent something; `inf` for one that it cannot be."""
+    try:
+        state = tcp.state(connection)
+    except OSError:
+        return inf
+    is_possible = state.is_open and state.has_sent and tcp.identity(connection) not in limited.ended
+    return abs(state.sent_ms / 1000 - seconds) if is_possible else inf

@@ -14,9 +14,9 @@ import termios
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# struct tcp_info: eight bytes, 32-bit fields with times in milliseconds, then 64-bit ones.
-_TCP_INFO = struct.Struct("=8B24I4Q")
-_STATE, _LAST_DATA_SENT, _LAST_DATA_RECEIVED, _BYTES_RECEIVED = 0, 8 + 9, 8 + 11, 8 + 24 + 3
+# struct tcp_info: eight bytes, 32-bit fields with times in milliseconds, 64-bit ones, and 32-bit ones again.
+_TCP_INFO = struct.Struct("=8B24I4Q6I")
+_STATE, _LAST_DATA_SENT, _LAST_DATA_RECEIVED, _BYTES_RECEIVED, _SEGMENTS_SENT = 0, 17, 19, 35, 41
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
 # TCP_ESTABLISHED and TCP_CLOSE_WAIT of linux/tcp_states.h: this side has not ended it.
 _OPEN = (1, 8)
@@ -24,11 +24,15 @@ _OPEN = (1, 8)
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How long (milliseconds) nothing was sent and received, how many bytes ever came, whether this side may send."""
+    """How long (milliseconds) nothing was sent and received, from the beginning where nothing ever was.
+
+    How many bytes ever came, whether any went, and whether more may.
+    """
 
     sent_ms: int
     received_ms: int
     received: int
+    has_sent: bool
     is_open: bool
 
 
@@ -64,7 +68,13 @@ def _is_between(connection: socket.socket, port: int, address: str | None) -> bo
 def state(connection: socket.socket) -> State:
     """OSError where the connection is over."""
     fields = _TCP_INFO.unpack(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size))
-    return State(fields[_LAST_DATA_SENT], fields[_LAST_DATA_RECEIVED], fields[_BYTES_RECEIVED], fields[_STATE] in _OPEN)
+    return State(
+        fields[_LAST_DATA_SENT],
+        fields[_LAST_DATA_RECEIVED],
+        fields[_BYTES_RECEIVED],
+        fields[_SEGMENTS_SENT] > 0,
+        fields[_STATE] in _OPEN,
+    )
 
 
 def identity(connection: socket.socket) -> int:

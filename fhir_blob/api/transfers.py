@@ -51,12 +51,13 @@ def chunks(body: IO[bytes], size: int, stall_seconds: float) -> Iterator[bytes]:
             chunk = b""
         got += len(chunk)
         if len(chunk) < wanted:  # it waits for all that was wanted, so this is the end
-            raise _ended(got, size, stall_seconds, time.monotonic() - began)
+            is_late = time.monotonic() - began >= 0.9 * stall_seconds or getattr(body, "was_ended", False)
+            raise _ended(got, size, stall_seconds, is_late=is_late)
         yield chunk
 
 
-def _ended(got: int, size: int, stall_seconds: float, waited: float) -> BodyTruncated | UploadTimeout:
-    if waited >= 0.9 * stall_seconds:  # the connection was quiet before the read began
+def _ended(got: int, size: int, stall_seconds: float, *, is_late: bool) -> BodyTruncated | UploadTimeout:
+    if is_late:
         return UploadTimeout(f"The body stalled for {stall_seconds:g} seconds after {got} of {size} bytes.")
     return BodyTruncated(f"The body ended after {got} of {size} bytes.")
 
@@ -110,11 +111,19 @@ class Connections:
         milliseconds = self._seconds * 1000
         if pace is None or state.received - pace.received >= _CHUNK or state.received_ms >= milliseconds:
             pace = _Pace(now, state.received)
-        is_slow = address in waited_for and now - pace.since >= self._seconds
+        # It was seen late by a tenth. A request that waits for its thread brings nothing at all meanwhile.
+        is_dripping = state.received > pace.received and state.received_ms < 0.5 * milliseconds
+        is_slow = address in waited_for and is_dripping and now - pace.since >= 0.8 * self._seconds
         is_idle = state.received_ms >= milliseconds and (address not in busy or tcp.has_unsent(connection))
-        if state.sent_ms >= milliseconds and (is_slow or is_idle):
+        if (is_slow and state.sent_ms >= 0.8 * milliseconds) or (is_idle and state.sent_ms >= milliseconds):
             connection.shutdown(socket.SHUT_RD)
+            self._tell(address, now)
         return pace
+
+    def _tell(self, address: str, now: float) -> None:
+        """Those who wait for a body from there that it may have been theirs, though their thread began late."""
+        for each in [*self._threads.values()]:
+            each.was_ended |= each.address == address and each.waits_since < now - 0.5 * self._seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +137,10 @@ class _Pace:
 class _Doing:
     """What a thread does for a client at that address: it works, or waits for the body, the other being never."""
 
-    __slots__ = ("address", "waits_since", "works_since")
+    __slots__ = ("address", "waits_since", "was_ended", "works_since")
 
     def __init__(self, address: str, now: float) -> None:
-        self.address, self.works_since, self.waits_since = address, now, inf
+        self.address, self.works_since, self.waits_since, self.was_ended = address, now, inf, False
 
 
 class _Body:
@@ -139,6 +148,10 @@ class _Body:
 
     def __init__(self, body: IO[bytes], doing: _Doing, quick: float) -> None:
         self._body, self._doing, self._quick = body, doing, quick
+
+    @property
+    def was_ended(self) -> bool:
+        return self._doing.was_ended
 
     def read(self, size: int = -1) -> bytes:
         doing, began = self._doing, time.monotonic()

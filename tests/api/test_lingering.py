@@ -172,6 +172,20 @@ def test_many_who_never_send(server: Server) -> None:
     assert slowest < 1.5
 
 
+def test_another_that_is_waited_for(server: Server) -> None:
+    """To end a body that does not come takes nothing from one that comes slowly, on a connection as old as it."""
+    head = HEAD.replace("Nonsense", "Binary")
+    with connect(server) as slow, connect(server) as silent:
+        slow.sendall(f"{head}Content-Length: 12\r\n\r\n".encode())
+        silent.sendall(f"{HEAD}Content-Length: 12\r\n\r\n".encode())
+        refused, rest = answer(silent), silent.recv(1)
+        slow.sendall(b"slow, but so")
+        created = answer(slow)
+
+    assert (True, b"") == (refused.startswith(b"HTTP/1.1 404 "), rest)
+    assert created.startswith(b"HTTP/1.1 201 ")
+
+
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as made:

@@ -30,16 +30,19 @@ def test_an_answer_may_take_its_time(start_server: StartServer) -> None:
 
 
 def test_a_body_that_drips(start_server: StartServer) -> None:
-    """Who sends a byte now and then is ended, so that all threads are free again; who sends steadily is not."""
+    """Who sends a byte now and then is ended, and not who sends steadily, or waits meanwhile for a thread."""
     server = start_server(stall_seconds=1.5, workers=1)
     port = int(server.url.rpartition(":")[2])
 
     with ThreadPoolExecutor(3) as pool:
         dripped = [pool.submit(sent, port, "Patient", b" ", 0.3, 30) for _ in range(2)]
         steady = pool.submit(sent, port, "Binary", bytes(70_000), 0.3, 12)
+        time.sleep(0.2)
+        read = Client(server.base).get("Patient/none")
 
     assert [b"HTTP/1.1 408 "] * 2 == [each.result() for each in dripped]
     assert b"HTTP/1.1 201 " == steady.result()
+    assert 404 == read.status_code
 
 
 def sent(port: int, path: str, piece: bytes, pause: float, count: int) -> bytes:
