@@ -28,11 +28,12 @@ import requests
 from bench.__main__ import bare
 from fhir_blob.operations.indexing import documents_of
 from fhir_blob.operations.reindexing import Reindexing, scanned
-from fhir_blob.search import dsl, mapping
+from fhir_blob.search import mapping
 from fhir_blob.search.elasticsearch import ElasticsearchIndex
 from fhir_blob.search.extraction import extract
 from fhir_blob.search.mapping import source
 from fhir_blob.search.parser import parse_query
+from fhir_blob.search.sorting import sort
 from fhir_blob.settings import Settings
 from fhir_blob.store import Transaction, Version
 from fhir_blob.store.sql import SqlStore, migrate, open_store
@@ -224,7 +225,7 @@ def _raw(index: ElasticsearchIndex, query: str) -> Callable[[], object]:
     type, _, text = query.partition("?")
     asked = parse_query(type, parse_qsl(text), base="", strict=False, default_count=20, max_count=1000)
     compiled = index._asked(TENANT, asked.types, asked.criteria)
-    body = {"query": compiled, "sort": dsl.sort(asked.sort), "size": 21, "_source": False, "docvalue_fields": ["id"]}
+    body = {"query": compiled, "sort": sort(asked.sort), "size": 21, "_source": False, "docvalue_fields": ["id"]}
     return lambda: index._client.search(index=f"fhir-blob-{type.lower()}", **body)
 
 
