@@ -28,12 +28,12 @@ import requests
 from bench.__main__ import bare
 from fhir_blob.operations.indexing import documents_of
 from fhir_blob.operations.reindexing import Reindexing, scanned
-from fhir_blob.search import mapping
-from fhir_blob.search.elasticsearch import ElasticsearchIndex
+from fhir_blob.search.elasticsearch import mapping
+from fhir_blob.search.elasticsearch.index import ElasticsearchIndex
+from fhir_blob.search.elasticsearch.mapping import source
+from fhir_blob.search.elasticsearch.sorting import sort
 from fhir_blob.search.extraction import extract
-from fhir_blob.search.mapping import source
-from fhir_blob.search.parser import parse_query
-from fhir_blob.search.sorting import sort
+from fhir_blob.search.grammar.parser import parse_query
 from fhir_blob.settings import Settings
 from fhir_blob.store import Transaction, Version
 from fhir_blob.store.sql import SqlStore, migrate, open_store

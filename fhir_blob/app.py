@@ -33,7 +33,7 @@ from fhir_blob.operations.indexing import Indexer
 from fhir_blob.operations.reindexing import LOOK_SECONDS, Reindexing, look
 from fhir_blob.search import ExternalIndex, SearchIndex
 from fhir_blob.search.consistent import ConsistentIndex
-from fhir_blob.search.sql import SqlIndex
+from fhir_blob.search.sql.index import SqlIndex
 from fhir_blob.settings import Settings, SettingsError, load
 from fhir_blob.store import Blob, Transaction
 from fhir_blob.store.sql import migrate, open_store
@@ -105,7 +105,7 @@ def wire(settings: Settings) -> Services:
 def _external(settings: Settings, secret: bytes) -> ExternalIndex | None:
     if not settings.elasticsearch:
         return None
-    from fhir_blob.search.elasticsearch import ElasticsearchIndex  # its client takes 20 MB
+    from fhir_blob.search.elasticsearch.index import ElasticsearchIndex  # its client takes 20 MB
 
     return ElasticsearchIndex(settings, secret)
 

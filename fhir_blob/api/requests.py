@@ -27,7 +27,7 @@ from fhir_blob.fhir.patch import Patch, check_type
 from fhir_blob.fhir.subset import SUMMARIES
 from fhir_blob.interactions import Context, Services
 from fhir_blob.interactions.update import ABSENT
-from fhir_blob.search.parser import RESULT_PARAMETERS
+from fhir_blob.search.grammar.parser import RESULT_PARAMETERS
 
 MODES = ("default", "extension", "url", "inline", "reference", "upload")
 _RETURNS = ("minimal", "representation", "OperationOutcome")

@@ -13,8 +13,8 @@ from fhir_blob.fhir import codec, patch
 from fhir_blob.fhir.definitions import Definitions, SearchParameter, definitions
 from fhir_blob.interactions import Answer, Context
 from fhir_blob.interactions.search import COMPARTMENTS
-from fhir_blob.search.clauses import parameters
-from fhir_blob.search.includes import references
+from fhir_blob.search.grammar.clauses import parameters
+from fhir_blob.search.sql.includes import references
 
 TYPE_INTERACTIONS = (
     "create", "read", "vread", "update", "patch", "delete", "history-instance", "history-type", "search-type",

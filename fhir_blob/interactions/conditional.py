@@ -20,7 +20,7 @@ from fhir_blob.interactions.delete import delete_in
 from fhir_blob.interactions.read import answer
 from fhir_blob.interactions.update import Written, replaced, same_id
 from fhir_blob.search import Query
-from fhir_blob.search.parser import parse_query
+from fhir_blob.search.grammar.parser import parse_query
 from fhir_blob.store import Reader, Transaction, Version
 
 BINARY = "Binary"

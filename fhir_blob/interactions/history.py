@@ -10,7 +10,7 @@ import orjson
 from fhir_blob.errors import BadParameter, NotFound
 from fhir_blob.interactions import Answer, Context, Found, instant, outgoing
 from fhir_blob.interactions.bundles import bundle, link
-from fhir_blob.search.parser import parse_period
+from fhir_blob.search.grammar.parser import parse_period
 from fhir_blob.store import Reader, Version
 
 _STATUS = {"POST": "201 Created", "PUT": "200 OK", "PATCH": "200 OK", "DELETE": "204 No Content"}

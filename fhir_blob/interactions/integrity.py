@@ -11,7 +11,7 @@ from typing import Protocol
 from fhir_blob.errors import Conflict, Invalid, Issue
 from fhir_blob.fhir.references import LocalReference
 from fhir_blob.interactions import Context
-from fhir_blob.search.referrers import referrers
+from fhir_blob.search.sql.referrers import referrers
 from fhir_blob.store import Transaction
 
 _NAMED = 5

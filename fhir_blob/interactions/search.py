@@ -16,9 +16,9 @@ from fhir_blob.interactions import Answer, Context, Found, outgoing
 from fhir_blob.interactions.bundles import bundle, link
 from fhir_blob.interactions.read import current
 from fhir_blob.search import Clause, Compartment, Near, Page, Query
-from fhir_blob.search.includes import Included, included
+from fhir_blob.search.grammar.parser import parse_query
 from fhir_blob.search.near import metres, named_place
-from fhir_blob.search.parser import parse_query
+from fhir_blob.search.sql.includes import Included, included
 from fhir_blob.store import Reader, Version
 
 COMPARTMENTS = ("Patient", "Encounter", "RelatedPerson", "Practitioner", "Device")

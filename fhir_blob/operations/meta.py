@@ -15,7 +15,7 @@ from fhir_blob.fhir.definitions import definitions
 from fhir_blob.interactions import Answer, Context, read
 from fhir_blob.interactions.patch import patch
 from fhir_blob.operations.parameters import Parameters
-from fhir_blob.search import labels
+from fhir_blob.search.sql import labels
 from fhir_blob.store import Version
 
 _LISTS = ("profile", "security", "tag")

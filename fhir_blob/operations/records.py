@@ -14,7 +14,7 @@ from fhir_blob.interactions import Answer, Context
 from fhir_blob.interactions.read import current
 from fhir_blob.interactions.search import answer, compartment, parsed
 from fhir_blob.search import Clause, Concerning, Include, Query
-from fhir_blob.search.clauses import Clauses
+from fhir_blob.search.grammar.clauses import Clauses
 
 _PAGING = ("_count", "_cursor", "_total", "_elements", "_summary", "_format", "_pretty", "_attachments")
 

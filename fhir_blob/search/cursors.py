@@ -12,7 +12,7 @@ from typing import Any
 
 from fhir_blob.errors import BadParameter
 from fhir_blob.search import Compartment, Query
-from fhir_blob.search.parser import RESULT_PARAMETERS
+from fhir_blob.search.grammar.parser import RESULT_PARAMETERS
 
 _SEAL = 16
 # What may change from page to page.

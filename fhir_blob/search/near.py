@@ -15,7 +15,7 @@ from typing import Any
 
 from fhir_blob.fhir.definitions import SearchParameter
 from fhir_blob.search import Clause, Criterion, Near
-from fhir_blob.search.statements import Sql
+from fhir_blob.search.sql.statements import Sql
 
 # As Elasticsearch has it, in metres.
 _RADIUS = 6_371_008.7714

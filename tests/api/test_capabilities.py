@@ -10,7 +10,7 @@ import pytest
 
 from fhir_blob.fhir.definitions import definitions
 from fhir_blob.search.extraction import components
-from fhir_blob.search.parser import parse_query
+from fhir_blob.search.grammar.parser import parse_query
 from tests.client import Client
 from tests.services.server import Server
 

@@ -25,7 +25,7 @@ from fhir_blob.interactions.drafts import binary_draft
 from fhir_blob.interactions.update import update
 from fhir_blob.operations import removing
 from fhir_blob.operations.erase import erase, run_due
-from fhir_blob.search.sql import SqlIndex
+from fhir_blob.search.sql.index import SqlIndex
 from fhir_blob.store.tables import metadata
 from tests.blobs.conftest import MakeWorld
 from tests.blobs.world import HOUR, TENANT, Fate, Killed, World, replay

@@ -148,9 +148,7 @@ def _followed(world: World, resource: Resource, test: Test) -> bool:
         to = [world[each] for each in reads(resource) if each in world]
         to = [each for each in to if each["resourceType"] in ([type] if type else targets)]
     within = test.within[0]
-    return any(
-        _followed(world, each, next) and (within is None or _holds_in_ward(world, each, within)) for each in to
-    )
+    return any(_followed(world, each, next) and (within is None or _holds_in_ward(world, each, within)) for each in to)
 
 
 def _met(world: World, resource: Resource, code: str, test: Test) -> bool:

@@ -12,10 +12,10 @@ import orjson
 import pytest
 
 from fhir_blob.search import Document, ExternalIndex, Page, Query, SearchIndex
-from fhir_blob.search.elasticsearch import ElasticsearchIndex
+from fhir_blob.search.elasticsearch.index import ElasticsearchIndex
 from fhir_blob.search.extraction import extract
-from fhir_blob.search.parser import parse_query
-from fhir_blob.search.sql import SqlIndex
+from fhir_blob.search.grammar.parser import parse_query
+from fhir_blob.search.sql.index import SqlIndex
 from fhir_blob.settings import Settings
 from fhir_blob.store import IndexEntries, Transaction, Version
 from fhir_blob.store.sql import SqlStore, migrate, open_store

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from fhir_blob.search.referrers import referrers
+from fhir_blob.search.sql.referrers import referrers
 from fhir_blob.store import Transaction
 from fhir_blob.store.sql import SqlStore
 from tests.contracts.stores import patient, put

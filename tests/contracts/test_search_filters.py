@@ -8,8 +8,8 @@ import pytest
 
 from fhir_blob.fhir.definitions import definitions
 from fhir_blob.search import Compartment
-from fhir_blob.search.grammar import MOST_LEVELS, MOST_TESTS
-from fhir_blob.search.parser import parse_query
+from fhir_blob.search.grammar.filter_syntax import MOST_LEVELS, MOST_TESTS
+from fhir_blob.search.grammar.parser import parse_query
 from tests.contracts.indexes import Indexed, found, page, put, query, store, tenant
 from tests.contracts.observations import BASE
 from tests.contracts.test_search_index import Recording

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from fhir_blob.errors import BadParameter
 from fhir_blob.fhir.definitions import definitions
-from fhir_blob.search import Compartment, Query, elasticsearch
-from fhir_blob.search.includes import Included, included
-from fhir_blob.search.parser import parse_query
+from fhir_blob.search import Compartment, Query
+from fhir_blob.search.elasticsearch import index as elasticsearch
+from fhir_blob.search.grammar.parser import parse_query
+from fhir_blob.search.sql.includes import Included, included
 from tests.contracts import filtering, graph
 from tests.contracts.indexes import Contents, Indexed, delete, page, put, store
 from tests.contracts.observations import BASE

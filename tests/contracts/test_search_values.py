@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fhir_blob.fhir.definitions import activate
 from fhir_blob.search import Query
-from fhir_blob.search.parser import parse_query
+from fhir_blob.search.grammar.parser import parse_query
 from tests.contracts import filtering, parameters, questions, records
 from tests.contracts.indexes import Contents, Indexed, delete, page, put, store
 from tests.contracts.readings import BASE, Resource

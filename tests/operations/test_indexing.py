@@ -16,8 +16,9 @@ import requests
 
 from fhir_blob.errors import Conflict
 from fhir_blob.operations.reindexing import Reindexing
-from fhir_blob.search import Document, Refused, bulk, mapping
-from fhir_blob.search.elasticsearch import ElasticsearchIndex
+from fhir_blob.search import Document, Refused
+from fhir_blob.search.elasticsearch import bulk, mapping
+from fhir_blob.search.elasticsearch.index import ElasticsearchIndex
 from fhir_blob.settings import Settings
 from fhir_blob.store.sql import open_store
 from tests.client import Client

@@ -10,21 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from fhir_blob.search import (
-    Composite,
-    Criterion,
-    Missing,
-    Near,
-    Range,
-    Reference,
-    String,
-    Token,
-    Uri,
-    Value,
-)
+from fhir_blob.search import Composite, Criterion, Missing, Near, Range, Reference, String, Token, Uri, Value
 from fhir_blob.search.extraction import components
 from fhir_blob.search.near import distance, reach
-from fhir_blob.search.statements import Sql, all_of, any_of, one_of
+from fhir_blob.search.sql.statements import Sql, all_of, any_of, one_of
 from fhir_blob.search.terms import LONGEST_TEXT, after_prefix, fold, inside, key, key_prefix
 
 _V = TypeVar("_V")

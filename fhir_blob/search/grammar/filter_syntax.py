@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fhir_blob.errors import BadParameter
-from fhir_blob.search.clauses import check_text
+from fhir_blob.search.grammar.clauses import check_text
 
 LONGEST = 10_000
 MOST_TESTS = 200

@@ -11,7 +11,7 @@ from typing import Literal
 
 from fhir_blob.fhir.definitions import SearchParameter, definitions
 from fhir_blob.search import Clause, Include, Near, SortKey
-from fhir_blob.search.clauses import QUOTED, bad, parameters
+from fhir_blob.search.grammar.clauses import QUOTED, bad, parameters
 from fhir_blob.search.near import named_place
 
 # What the edge does with the answer: not a matter of which resources are found.

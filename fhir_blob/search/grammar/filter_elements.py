@@ -12,11 +12,12 @@ from typing import Any
 
 from fhir_blob.errors import BadParameter
 from fhir_blob.fhir.definitions import Component, SearchParameter
-from fhir_blob.search import Clause, Composite, Criterion, Missing, Not, Range, Value, values
-from fhir_blob.search.clauses import Clauses
+from fhir_blob.search import Clause, Composite, Criterion, Missing, Not, Range, Value
 from fhir_blob.search.extraction import components
-from fhir_blob.search.grammar import Expression, Logical, Negation, Step, Test
-from fhir_blob.search.implied import with_implied
+from fhir_blob.search.grammar import values
+from fhir_blob.search.grammar.clauses import Clauses
+from fhir_blob.search.grammar.filter_syntax import Expression, Logical, Negation, Step, Test
+from fhir_blob.search.grammar.implied import with_implied
 
 _PREFIXES = frozenset({"eq", "ne", "gt", "lt", "ge", "le", "ap", "sa", "eb"})
 _OPERATORS: Mapping[str, frozenset[str]] = {

@@ -1,6 +1,6 @@
 """Dates, numbers and quantities as queries of Elasticsearch, on its fields of ranges.
 
-Prefixes mean what the tables of conditions.py mean in SQL.
+Prefixes mean what the tables of sql/conditions.py mean in SQL.
 Source: https://www.elastic.co/guide/en/elasticsearch/reference/8.19/query-dsl-range-query.html
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fhir_blob.search import Range
-from fhir_blob.search.queries import Dsl, all_of, any_of, negated
+from fhir_blob.search.elasticsearch.queries import Dsl, all_of, any_of, negated
 
 
 def at_date(value: Range, name: str) -> Dsl:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from fhir_blob.fhir.definitions import SearchParameter, definitions
 from fhir_blob.search import Include
-from fhir_blob.search.compiler import sql
-from fhir_blob.search.referrers import ways
-from fhir_blob.search.rows import CURRENT, join, version_of
-from fhir_blob.search.statements import Sql, all_of, any_of, one_of
+from fhir_blob.search.sql.compiler import sql
+from fhir_blob.search.sql.referrers import ways
+from fhir_blob.search.sql.rows import CURRENT, join, version_of
+from fhir_blob.search.sql.statements import Sql, all_of, any_of, one_of
 from fhir_blob.search.terms import target
 from fhir_blob.store import Reader, Version
 

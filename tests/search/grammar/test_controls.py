@@ -6,7 +6,7 @@ import pytest
 
 from fhir_blob.errors import BadParameter
 from fhir_blob.search import Include, Near, Query, Token
-from fhir_blob.search.parser import parse_query
+from fhir_blob.search.grammar.parser import parse_query
 
 
 def parse(*pairs: tuple[str, str], type: str | None = "Observation", strict: bool = False) -> Query:

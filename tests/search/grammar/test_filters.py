@@ -25,8 +25,8 @@ from fhir_blob.search import (
     Token,
     Words,
 )
-from fhir_blob.search.grammar import LONGEST, MOST_LEVELS, MOST_TESTS, OPERATORS
-from fhir_blob.search.parser import parse_query
+from fhir_blob.search.grammar.filter_syntax import LONGEST, MOST_LEVELS, MOST_TESTS, OPERATORS
+from fhir_blob.search.grammar.parser import parse_query
 
 BASE = "https://ehr.example/fhir"
 

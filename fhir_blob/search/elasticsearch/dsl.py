@@ -1,4 +1,4 @@
-"""Clauses as queries of Elasticsearch, which mean what conditions.py and compiler.py mean in SQL.
+"""Clauses as queries of Elasticsearch, which mean what sql/ means by them.
 
 Elasticsearch joins nothing: what stands behind a chain or `_has` is looked up first, by the resolver.
 Source: https://www.elastic.co/guide/en/elasticsearch/reference/8.19/query-dsl.html
@@ -31,10 +31,10 @@ from fhir_blob.search import (
     Words,
 )
 from fhir_blob.search.contained import SIGN
+from fhir_blob.search.elasticsearch.mapping import CONTAINED, MARK, field, part, reference_keys
+from fhir_blob.search.elasticsearch.queries import Dsl, all_of, any_of, negated
+from fhir_blob.search.elasticsearch.spans import at_date, at_moment, at_number
 from fhir_blob.search.extraction import components
-from fhir_blob.search.mapping import CONTAINED, MARK, field, part, reference_keys
-from fhir_blob.search.queries import Dsl, all_of, any_of, negated
-from fhir_blob.search.spans import at_date, at_moment, at_number
 from fhir_blob.search.terms import LONGEST_TEXT, after_prefix, fold, inside, key, key_prefix
 
 _V = TypeVar("_V")

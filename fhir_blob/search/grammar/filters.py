@@ -12,26 +12,14 @@ from dataclasses import dataclass, replace
 
 from fhir_blob.errors import BadParameter
 from fhir_blob.fhir.definitions import SearchParameter, definitions
-from fhir_blob.search import (
-    AllOf,
-    AnyOf,
-    Clause,
-    Criterion,
-    Has,
-    Missing,
-    Not,
-    Range,
-    String,
-    Uri,
-    Value,
-    values,
-)
-from fhir_blob.search.clauses import MOST_LINKS, MOST_VALUES, Clauses, check_text, parameters
+from fhir_blob.search import AllOf, AnyOf, Clause, Criterion, Has, Missing, Not, Range, String, Uri, Value
 from fhir_blob.search.contained import chain
-from fhir_blob.search.elements import of_one_element
 from fhir_blob.search.extraction import components
-from fhir_blob.search.grammar import Expression, Logical, Negation, Step, Test, bad, names, parse
-from fhir_blob.search.implied import with_implied
+from fhir_blob.search.grammar import values
+from fhir_blob.search.grammar.clauses import MOST_LINKS, MOST_VALUES, Clauses, check_text, parameters
+from fhir_blob.search.grammar.filter_elements import of_one_element
+from fhir_blob.search.grammar.filter_syntax import Expression, Logical, Negation, Step, Test, bad, names, parse
+from fhir_blob.search.grammar.implied import with_implied
 from fhir_blob.search.terms import LONGEST_TEXT, fold
 
 LONGEST_STRING = LONGEST_TEXT // 2

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fhir_blob.search import Clause
-from fhir_blob.search.dsl import MOST_TERMS, compiled
-from fhir_blob.search.parser import parse_query
+from fhir_blob.search.elasticsearch.dsl import MOST_TERMS, compiled
+from fhir_blob.search.grammar.parser import parse_query
 
 
 class Found:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from fhir_blob.search.parser import parse_query
-from fhir_blob.search.rows import current
-from fhir_blob.search.sql import SqlIndex
+from fhir_blob.search.grammar.parser import parse_query
+from fhir_blob.search.sql.index import SqlIndex
+from fhir_blob.search.sql.rows import current
 from fhir_blob.store import Reader
 from fhir_blob.store.sql import SqlStore, migrate, open_store
 

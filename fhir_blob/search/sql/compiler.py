@@ -11,20 +11,9 @@ from dataclasses import dataclass
 from itertools import count
 
 from fhir_blob.fhir.definitions import definitions
-from fhir_blob.search import (
-    AllOf,
-    AnyOf,
-    Chain,
-    Clause,
-    Compartment,
-    Concerning,
-    Criterion,
-    Has,
-    Not,
-    Words,
-)
-from fhir_blob.search.conditions import Condition, condition, ids, last_updated
-from fhir_blob.search.statements import Sql, all_of, any_of, one_of
+from fhir_blob.search import AllOf, AnyOf, Chain, Clause, Compartment, Concerning, Criterion, Has, Not, Words
+from fhir_blob.search.sql.conditions import Condition, condition, ids, last_updated
+from fhir_blob.search.sql.statements import Sql, all_of, any_of, one_of
 from fhir_blob.store import Reader
 
 # A rank beyond those of conditions: nothing to begin with.

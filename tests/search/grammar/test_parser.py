@@ -8,20 +8,8 @@ from typing import Any
 import pytest
 
 from fhir_blob.errors import BadParameter
-from fhir_blob.search import (
-    Chain,
-    Composite,
-    Missing,
-    Near,
-    Query,
-    Range,
-    Reference,
-    String,
-    Token,
-    Uri,
-    Value,
-)
-from fhir_blob.search.parser import parse_period, parse_query
+from fhir_blob.search import Chain, Composite, Missing, Near, Query, Range, Reference, String, Token, Uri, Value
+from fhir_blob.search.grammar.parser import parse_period, parse_query
 
 BASE = "https://ehr.example/fhir"
 

@@ -13,19 +13,11 @@ from typing import Literal
 
 from fhir_blob.errors import BadParameter
 from fhir_blob.fhir.definitions import Definitions, SearchParameter, definitions
-from fhir_blob.search import (
-    Clause,
-    Criterion,
-    Has,
-    Missing,
-    Uri,
-    Value,
-    Words,
-    values,
-)
+from fhir_blob.search import Clause, Criterion, Has, Missing, Uri, Value, Words
 from fhir_blob.search.contained import chain
 from fhir_blob.search.extraction import components
-from fhir_blob.search.implied import with_implied
+from fhir_blob.search.grammar import values
+from fhir_blob.search.grammar.implied import with_implied
 from fhir_blob.search.terms import ID, words
 
 QUOTED = 100

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 from fhir_blob.errors import BadParameter
 from fhir_blob.fhir.definitions import definitions
-from fhir_blob.search import Clause, Query, filters, values
-from fhir_blob.search.clauses import QUOTED, Clauses, bad, check_text
-from fhir_blob.search.controls import RESULT_PARAMETERS, Controls, placed
+from fhir_blob.search import Clause, Query
+from fhir_blob.search.grammar import filters, values
+from fhir_blob.search.grammar.clauses import QUOTED, Clauses, bad, check_text
+from fhir_blob.search.grammar.controls import RESULT_PARAMETERS, Controls, placed
 
 __all__ = ["RESULT_PARAMETERS", "parse_period", "parse_query"]
 _LONGEST = 200_000

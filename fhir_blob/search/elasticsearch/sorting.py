@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fhir_blob.search import SortKey
-from fhir_blob.search.mapping import field
+from fhir_blob.search.elasticsearch.mapping import field
 
 # By value type the field that is sorted by, and its own type.
 _SORTED = {

@@ -23,11 +23,12 @@ from elasticsearch import (
 )
 
 from fhir_blob.errors import BadParameter, Conflict, TookTooLong, Unavailable
-from fhir_blob.search import Clause, Document, Page, Query, Refused, bulk, dsl, mapping
+from fhir_blob.search import Clause, Document, Page, Query, Refused
 from fhir_blob.search.cursors import Position, seal, unseal
-from fhir_blob.search.queries import Dsl, all_of
-from fhir_blob.search.rows import current
-from fhir_blob.search.sorting import sort
+from fhir_blob.search.elasticsearch import bulk, dsl, mapping
+from fhir_blob.search.elasticsearch.queries import Dsl, all_of
+from fhir_blob.search.elasticsearch.sorting import sort
+from fhir_blob.search.sql.rows import current
 from fhir_blob.settings import Settings
 from fhir_blob.store import Reader
 

@@ -14,11 +14,11 @@ from typing import Any
 
 from fhir_blob.fhir.definitions import definitions
 from fhir_blob.search import Criterion, Near, Page, Query, SortKey
-from fhir_blob.search.compiler import NO_SOURCE, Compiler, Row, asks_row, is_own, rank, size, sql, there
 from fhir_blob.search.cursors import Position, seal, unseal
 from fhir_blob.search.near import distance
-from fhir_blob.search.rows import SELECTED, WIDTH, version_of
-from fhir_blob.search.statements import Sql, all_of, any_of
+from fhir_blob.search.sql.compiler import NO_SOURCE, Compiler, Row, asks_row, is_own, rank, size, sql, there
+from fhir_blob.search.sql.rows import SELECTED, WIDTH, version_of
+from fhir_blob.search.sql.statements import Sql, all_of, any_of
 from fhir_blob.store import Reader
 
 # PostgreSQL tries every order of so many: https://www.postgresql.org/docs/current/runtime-config-query.html

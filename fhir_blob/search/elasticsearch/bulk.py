@@ -13,7 +13,8 @@ import orjson
 from elasticsearch import Elasticsearch
 
 from fhir_blob.errors import Unavailable
-from fhir_blob.search import Document, Refused, mapping
+from fhir_blob.search import Document, Refused
+from fhir_blob.search.elasticsearch import mapping
 
 # Of one request; a cluster takes 100 MB, and 5 to 15 MB best.
 _MOST_BYTES = 8_000_000

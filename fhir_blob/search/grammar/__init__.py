@@ -1,0 +1,1 @@
+"""The grammar of searches: from an HTTP query to a Query."""

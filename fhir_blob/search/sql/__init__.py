@@ -1,0 +1,1 @@
+"""The index in the database that the resources are in."""
