@@ -1,7 +1,8 @@
 """Query, and the SearchIndex protocol: what a search asks and what an index answers.
 
 grammar/ makes a Query of an HTTP query, extraction.py the index rows of a resource. sql/ answers from the
-database that the resources are in, elasticsearch/ from a cluster beside it that an indexer fills. Search parameters are data: see fhir.definitions.
+database that the resources are in, elasticsearch/ from a cluster beside it that an indexer fills. Search
+parameters are data: see fhir.definitions.
 """
 
 from __future__ import annotations
