@@ -17,6 +17,7 @@ from dataclasses import dataclass
 # struct tcp_info: eight bytes, 32-bit fields with times in milliseconds, 64-bit ones, and 32-bit ones again.
 _TCP_INFO = struct.Struct("=8B24I4Q6I")
 _STATE, _LAST_DATA_SENT, _LAST_DATA_RECEIVED, _BYTES_RECEIVED, _SEGMENTS_SENT = 0, 17, 19, 35, 41
+_DESCRIPTORS = "/proc/self/fd"
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
 # TCP_ESTABLISHED and TCP_CLOSE_WAIT of linux/tcp_states.h: this side has not ended it.
 _OPEN = (1, 8)
@@ -37,8 +38,11 @@ class State:
 
 
 def connections(port: int, address: str | None = None) -> Iterator[socket.socket]:
-    """A duplicate of each, to be closed, or of those to an address: they end where the last one of it is closed."""
-    for descriptor in os.listdir("/proc/self/fd"):
+    """A duplicate of each, to be closed, or of those to an address: they end where the last one of it is closed.
+
+    Where Linux is not, none is known.
+    """
+    for descriptor in os.listdir(_DESCRIPTORS) if os.path.isdir(_DESCRIPTORS) else ():
         connection = _duplicate(int(descriptor))
         if connection is None:
             continue
