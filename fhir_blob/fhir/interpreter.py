@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from fhir_blob.fhir.nodes import Pair, Path
+from fhir_blob.fhir.patterns import pattern as compiled
 from fhir_blob.fhir.primitives import CHECKS
 
 # From the values that it is called on, and its arguments, to the values; `arity` as fhirpathpy has it.
@@ -85,27 +86,19 @@ def _has_value(values: list[Any]) -> list[bool]:
 
 def _matches(values: list[Any], pattern: str) -> list[bool]:
     """By RE2, since a pattern of Python's may take for ever: it takes none with look-ahead."""
-    return [_pattern(pattern).search(_text(values)) is not None] if values and pattern else []
+    return [compiled(pattern, dot_nl=True).search(_text(values)) is not None] if values and pattern else []
 
 
 def _replace_matches(values: list[Any], pattern: Any, by: Any) -> list[str]:
     if not values or pattern == [] or by == []:
         return []
-    return [_pattern(pattern).sub(_GROUP.sub(r"\\\1", by.replace("\\", "\\\\")), _text(values))]
+    return [compiled(pattern, dot_nl=True).sub(_GROUP.sub(r"\\\1", by.replace("\\", "\\\\")), _text(values))]
 
 
 def _text(values: list[Any]) -> str:
     if len(values) != 1 or not isinstance(values[0], str):
         raise ValueError("a pattern is matched against one string")
     return str(values[0])
-
-
-def _pattern(pattern: str) -> Any:
-    import re2
-
-    options = re2.Options()
-    options.dot_nl, options.log_errors = True, False
-    return re2.compile(pattern, options)
 
 
 _GROUP = re.compile(r"\$(\d)")
