@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import re2
-
 from fhir_blob.fhir import ucum
+from fhir_blob.fhir.patterns import pattern
 
 Filter = Mapping[str, Any]
 # Of those whose filters ask for a code alone.
@@ -20,26 +19,6 @@ _OF_THE_CODE = ("code", "concept")
 _UP = frozenset({"parent", "subsumedBy"})
 _DEFAULTS = {"inactive": ("false",), "notSelectable": ("false",)}
 _KNOWN = frozenset({"code", "concept", "display", "parent", "child", *_DEFAULTS})
-
-
-def any_of(answers: Iterable[bool | None]) -> bool | None:
-    """True where one is, else None where one is, else False."""
-    found: bool | None = False
-    for each in answers:
-        if each is True:
-            return True
-        found = None if each is None else found
-    return found
-
-
-def all_of(answers: Iterable[bool | None]) -> bool | None:
-    """False where one is, else None where one is, else True."""
-    found: bool | None = True
-    for each in answers:
-        if each is False:
-            return False
-        found = None if each is None else found
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,23 +133,16 @@ def _compares(values: Iterable[str], operator: str, value: str) -> bool | None:
     if operator in ("in", "not-in"):
         listed = {each.strip() for each in value.split(",")}
         return any(each in listed for each in values) == (operator == "in")
-    return any(_matches(each, value) for each in values) if operator == "regex" and _is_pattern(value) else None
+    return _match(values, value) if operator == "regex" else None
 
 
-def _matches(text: str, pattern: str) -> bool:
-    """The whole of the text: https://hl7.org/fhir/R4/valueset-filter-operator.html"""
-    return bool(re2.fullmatch(pattern, text))
-
-
-def _is_pattern(pattern: str) -> bool:
-    """Whether RE2 takes it, which never takes for ever."""
-    options = re2.Options()
-    options.log_errors = False
+def _match(values: Iterable[str], text: str) -> bool | None:
+    """The whole of one of them: https://hl7.org/fhir/R4/valueset-filter-operator.html"""
     try:
-        re2.compile(pattern, options)
-    except re2.error:
-        return False
-    return True
+        wanted = pattern(text)
+    except ValueError:
+        return None
+    return any(wanted.fullmatch(each) is not None for each in values)
 
 
 def read(resource: Mapping[str, Any]) -> CodeSystem:

@@ -6,9 +6,12 @@ Source: https://hl7.org/fhirpath/N1/#boolean-logic, https://hl7.org/fhirpath/N1/
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
+
+from fhir_blob.fhir.profiling.logic import all_of, any_of, negated
 
 _TOKEN = re.compile(r"'(?:[^'\\]|\\.)*'|`[^`]*`|//|/\*|[%$]?\w+|\s+|.", re.DOTALL)
 _NEGATED = re.compile(r"\s*\.\s*not\s*\(\s*\)\s*\Z")
@@ -32,25 +35,25 @@ class Condition:
         """By what is told of each text; None where there is nothing."""
         if not self.operator:
             return told(self.text)
-        left = self.parts[0].holds(told)
-        if self.operator == "not":
-            return None if left is None else not left
-        if left is not None and _DECIDED.get((self.operator, left)) is not None:
-            return _DECIDED[self.operator, left]
-        return _joined(self.operator, left, self.parts[1].holds(told))
+        return _JOINED[self.operator](each.holds(told) for each in self.parts)
 
 
-# What the left side alone decides.
-_DECIDED = {("or", True): True, ("and", False): False, ("implies", False): True}
+def _xor(answers: Iterator[Told]) -> Told:
+    left, right = answers
+    return None if left is None or right is None else left != right
 
 
-def _joined(operator: str, left: Told, right: Told) -> Told:
-    """Where the left side alone decides nothing."""
-    if operator == "xor":
-        return None if left is None or right is None else left != right
-    if operator == "and":
-        return False if right is False else None if left is None else right
-    return True if right is True else None if left is None else right
+def _implies(answers: Iterator[Told]) -> Told:
+    return any_of(chain([negated(next(answers))], answers))
+
+
+_JOINED: Mapping[str, Callable[[Iterator[Told]], Told]] = {
+    "and": all_of,
+    "or": any_of,
+    "xor": _xor,
+    "implies": _implies,
+    "not": lambda answers: negated(next(answers)),
+}
 
 
 @lru_cache(1024)

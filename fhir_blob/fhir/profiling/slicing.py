@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fhir_blob.fhir.elements import Spot, children
-from fhir_blob.fhir.profiling.code_systems import any_of
 from fhir_blob.fhir.profiling.evaluation import Means
+from fhir_blob.fhir.profiling.logic import any_of
 from fhir_blob.fhir.profiling.resolving import type_of
 from fhir_blob.fhir.profiling.tree import Node, extension_url, types, value_of
 from fhir_blob.fhir.profiling.value_sets import Find, Terms

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fhir_blob.fhir.profiling import code_systems
-from fhir_blob.fhir.profiling.code_systems import CodeSystem, Filter, all_of, any_of
+from fhir_blob.fhir.profiling.code_systems import CodeSystem, Filter
+from fhir_blob.fhir.profiling.logic import all_of, any_of, negated
 
 # The conformance resource of that type and canonical URL; None where it is not known.
 Find = Callable[[str, str], Mapping[str, Any] | None]
@@ -70,7 +71,7 @@ class Terms:
             return False if found.listed else None
         is_excluded = any_of(self._is_of(each, system, code, depth) for each in found.exclude)
         is_included = any_of(self._is_of(each, system, code, depth) for each in found.include)
-        return all_of((is_included, None if is_excluded is None else not is_excluded))
+        return all_of((is_included, negated(is_excluded)))
 
     def contains(self, system: str, code: str) -> bool | None:
         """Whether the code system has the code."""
