@@ -30,7 +30,13 @@ class LocalReference:
 def local_references(resource: dict[str, Any], *, base: str) -> tuple[LocalReference, ...]:
     """Every Reference.reference and Attachment.url that names a resource below `base`, or one not contained."""
     contained = {each.get("id") for each in resource.get("contained", ())}
-    return tuple(_found(resource, contained, base.rstrip("/") + "/"))
+    return tuple(_found(resource, contained, base))
+
+
+def literal(text: str, base: str) -> re.Match[str] | None:
+    """Type, id and version, or None, of a literal reference below `base`; None for what is none."""
+    match = _LITERAL.match(text.removeprefix(base.rstrip("/") + "/"))
+    return match if match is not None and match[1] in definitions().types else None
 
 
 def _found(resource: dict[str, Any], contained: set[Any], base: str) -> Iterator[LocalReference]:
@@ -43,10 +49,8 @@ def _found(resource: dict[str, Any], contained: set[Any], base: str) -> Iterator
             if spot.type == "Reference" and text != "#" and text[1:] not in contained:
                 yield LocalReference(_path(spot, name), text)
             continue
-        match = _LITERAL.match(text.removeprefix(base))
-        if match is None or match[1] not in definitions().types:
-            continue
-        if spot.type == "Reference" or match[1] == "Binary":
+        match = literal(text, base)
+        if match is not None and (spot.type == "Reference" or match[1] == "Binary"):
             yield LocalReference(_path(spot, name), text, match[1], match[2], match[3] or "")
 
 

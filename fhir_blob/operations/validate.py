@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,11 +10,10 @@ from typing import Any
 from fhir_blob.access import Request, authorise
 from fhir_blob.errors import BadParameter, FhirError, Issue
 from fhir_blob.fhir import codec, outcome, profiles
-from fhir_blob.fhir.definitions import definitions
 from fhir_blob.fhir.profiling import conformance, constraints, published
 from fhir_blob.fhir.profiling.resolving import Read
 from fhir_blob.fhir.profiling.value_sets import Find, Terms
-from fhir_blob.fhir.references import LocalReference
+from fhir_blob.fhir.references import LocalReference, literal
 from fhir_blob.fhir.validation import validate as problems
 from fhir_blob.interactions import Answer, Context, binary, drafts, incoming, integrity, read
 from fhir_blob.interactions.delete import delete_in
@@ -224,11 +222,10 @@ def _own(type: str, url: str) -> tuple[Mapping[str, Any], ...]:
 
 def reader(context: Context) -> Read:
     """What a reference leads to in the store, where the client may read it."""
-    base = context.base.rstrip("/") + "/"
 
     def find(text: str) -> dict[str, Any] | None:
-        match = _LOCAL.match(text.removeprefix(base))
-        if match is None or match[1] not in definitions().types or match[1] == "Binary":
+        match = literal(text, context.base)
+        if match is None or match[3] or "#" in text or match[1] == "Binary":
             return None
         try:
             authorise(context.principal, Request("read", match[1], match[2]))
@@ -242,6 +239,3 @@ def reader(context: Context) -> Read:
         return found
 
     return find
-
-
-_LOCAL = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})\Z")
