@@ -20,6 +20,12 @@ from tests.contracts.observations import BASE
 
 __all__ = ["store"]
 SEEDS = (1, 2, 3)
+differential = settings(
+    max_examples=120,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +67,7 @@ def found(store: Indexed, tenant: str, types: list[str], pairs: graph.Pairs, pat
     return names
 
 
-@settings(
-    max_examples=120,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@differential
 @given(data=st.data())
 def test_references_are_followed(store: Indexed, wards: Contents, data: st.DataObject) -> None:
     """Of one type, with up to three criteria, in a patient's compartment or everywhere."""
@@ -81,12 +82,7 @@ def test_references_are_followed(store: Indexed, wards: Contents, data: st.DataO
     assert (pairs, expected) == (pairs, found(store, tenant, [type], pairs, patient, count))
 
 
-@settings(
-    max_examples=120,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@differential
 @given(data=st.data())
 def test_filters_of_references(store: Indexed, wards: Contents, data: st.DataObject) -> None:
     """And, or and not of what is there, of what it refers to and of what refers to it, to any depth."""
@@ -108,12 +104,7 @@ def with_included(store: Indexed, tenant: str, query: Query, most: int = 1000) -
     return [f"{each.type}/{each.id}" for each in answer.matches], more
 
 
-@settings(
-    max_examples=120,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@differential
 @given(data=st.data())
 def test_what_comes_with_a_page(store: Indexed, wards: Contents, data: st.DataObject) -> None:
     """Each once and no match among it, by up to three includes, and cut where it is too much."""

@@ -18,6 +18,12 @@ from tests.contracts.indexes import Contents, Indexed, delete, page, put, store
 from tests.contracts.readings import BASE, Resource
 
 __all__ = ["store"]
+differential = settings(
+    max_examples=200,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +92,7 @@ def test_every_parameter(store: Indexed, archives: Contents, type: str) -> None:
     assert [] == different[:3]
 
 
-@settings(
-    max_examples=200,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@differential
 @given(data=st.data())
 def test_values(store: Indexed, archives: Contents, data: st.DataObject) -> None:
     """Up to three parameters and three sort keys, of one type or of several, page by page, with the total."""
@@ -109,12 +110,7 @@ def test_values(store: Indexed, archives: Contents, data: st.DataObject) -> None
     assert (given, expected, len(expected) if total == "accurate" else None) == (given, *answer)
 
 
-@settings(
-    max_examples=200,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@differential
 @given(data=st.data())
 def test_filters_of_values(store: Indexed, archives: Contents, data: st.DataObject) -> None:
     """Every operator on every kind of value, with and, or and not between them, page by page, with the total."""
