@@ -9,14 +9,13 @@ Source: https://hl7.org/fhir/R4/search.html#contained
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from fhir_blob.fhir.definitions import SearchParameter, definitions
-from fhir_blob.fhir.paths import compile_path
 from fhir_blob.search import AllOf, AnyOf, Chain, Clause, Criterion, Missing, Not
+from fhir_blob.search.expressions import path_of
 from fhir_blob.store import IndexEntries
 
 SIGN = "#"
@@ -105,9 +104,8 @@ def _references(resource: dict[str, Any]) -> Iterator[tuple[str, str]]:
     root = (resource, resource["resourceType"])
     for code, parameter in definitions().search_parameters(resource["resourceType"]).items():
         if parameter.type == "reference":
-            with suppress(ValueError):  # an added parameter may not be one for this resource
-                found = compile_path(parameter.expression)(root, root)
-                yield from ((code, str(value.get("reference"))) for value, _ in found if isinstance(value, dict))
+            found = path_of(parameter)(root, root)
+            yield from ((code, str(value.get("reference"))) for value, _ in found if isinstance(value, dict))
 
 
 def _kept(entries: IndexEntries) -> Iterator[tuple[str, tuple[Any, ...]]]:
